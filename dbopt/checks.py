@@ -1,0 +1,27 @@
+"""System checks: settings that are wrong, and graph declarations that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, register
+
+from dbopt.conf import dbopt_settings
+from dbopt.exceptions import ConfigurationError
+
+
+def register_checks() -> None:
+    """Register every check of dbopt; called once, when the apps are ready."""
+    register(check_settings, "dbopt")
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """DBOPT can be read: no unknown key, no value of the wrong type."""
+    try:
+        dbopt_settings.reload()
+        _ = dbopt_settings.cache
+    except ConfigurationError as error:
+        return [Error(str(error), hint="See docs/settings.md for all keys.", id="dbopt.E001")]
+    return []

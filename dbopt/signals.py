@@ -1,0 +1,41 @@
+"""What the stores announce; monitoring and metrics listen.
+
+Receivers must be fast: they run in the caller's thread, inside its statement or cache read.
+An error in a receiver is logged by Django (``django.dispatch``) and never reaches the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.dispatch import Signal
+
+query_executed = Signal()
+"""SQL ran: alias, operation, fingerprint, seconds, slow, failed, origin."""
+
+cypher_executed = Signal()
+"""Cypher ran: alias, database, access ("read" or "write"), name, fingerprint, seconds, rows, slow, failed."""
+
+cache_read = Signal()
+"""A cached function was called: name, prefix, outcome ("hit", "miss", "stale", "bypass", "error"), reason, seconds."""
+
+cache_invalidated = Signal()
+"""Tokens were renewed: tags (count), delivered (False while the cache server is out of reach), seconds."""
+
+batch_loaded = Signal()
+"""A loader loaded: loader (name), size (keys), hits (loads answered from the loader itself), seconds."""
+
+pool_event = Signal()
+"""A connection pool changed: alias, event ("timeout", "reclaimed"), seconds."""
+
+connection_leaked = Signal()
+"""A connection was held for too long: alias, seconds, origin."""
+
+n_plus_one_found = Signal()
+"""A statement was repeated in a loop: route, fingerprint, count, seconds, origin."""
+
+
+def announce(signal: Signal, *, sender: object, **facts: Any) -> None:
+    """Send a signal to whoever listens; never raises, and costs next to nothing unheard."""
+    if signal.receivers:
+        signal.send_robust(sender=sender, **facts)
