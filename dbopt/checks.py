@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from django.apps import AppConfig
 
 
 def register_checks() -> None:
