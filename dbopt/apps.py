@@ -18,15 +18,17 @@ class DboptConfig(AppConfig):
     def ready(self) -> None:
         """Register checks and observers; nothing here connects to a server."""
         from dbopt import checks
-        from dbopt.monitoring import tracker
 
         checks.register_checks()
-        tracker.install()
-        if find_spec("redis") is not None:
+        if find_spec("dbopt.monitoring.tracker") is not None:
+            from dbopt.monitoring import tracker
+
+            tracker.install()
+        if find_spec("redis") is not None and find_spec("dbopt.cache.observer") is not None:
             from dbopt.cache import observer
 
             observer.install()
-        if find_spec("prometheus_client") is not None:
+        if find_spec("prometheus_client") is not None and find_spec("dbopt.metrics.receivers") is not None:
             from dbopt.metrics import receivers
 
             receivers.install()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 
@@ -43,7 +44,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "graphene_django",
     "dbopt",
-    "dbopt.intelgraph",
+    *(["dbopt.intelgraph"] if find_spec("dbopt.intelgraph") else []),
     "tests.testapp",
 ]
 MIDDLEWARE = [
