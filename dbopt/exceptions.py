@@ -10,6 +10,7 @@
     ├── InvalidCursorError (ValueError)                          a page cursor cannot be used
     ├── PageSizeError (ValueError)                               first/last are out of range
     ├── TenantRequiredError (PermissionDenied)                   no tenant, and one is required
+    ├── ServerStartError                                     a server for tests or the demo cannot be had
     ├── IndexBuildError (OperationalError)
     │   └── IndexConflictError
     └── GraphError
@@ -84,6 +85,10 @@ class PageSizeError(DboptError, ValueError):
 
 class TenantRequiredError(DboptError, PermissionDenied):
     """No tenant is set where one is required."""
+
+
+class ServerStartError(DboptError):
+    """A server for tests or the demo could not be started."""
 
 
 class IndexBuildError(DboptError, OperationalError):

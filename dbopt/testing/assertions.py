@@ -15,7 +15,7 @@ from dbopt.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-Statement = tuple[str, Sequence[object]]
+Statement = tuple[str, Sequence[Any]]
 
 SORT_NODES = frozenset({"Sort", "Incremental Sort"})
 # Costs on a small table favour reading it all; these knobs leave the question whether the index can serve the query.
@@ -84,15 +84,16 @@ def _statement(queryset: QuerySet[Any] | Statement, alias: str) -> Statement:
     if not isinstance(queryset, QuerySet):
         return queryset
     try:
-        return queryset.query.get_compiler(alias).as_sql()
+        sql, parameters = queryset.query.get_compiler(alias).as_sql()
     except EmptyResultSet:
         raise AssertionError(
             f"The query on {queryset.model.__name__} can have no result, so Django sends nothing to the database."
         ) from None
+    return sql, parameters
 
 
 def _explain(
-    connection: BaseDatabaseWrapper, sql: str, *, parameters: Sequence[object], disable: Sequence[str]
+    connection: BaseDatabaseWrapper, sql: str, *, parameters: Sequence[Any], disable: Sequence[str]
 ) -> list[PlanNode]:
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         for knob in disable:
