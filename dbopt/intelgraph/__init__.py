@@ -1,0 +1,1 @@
+"""A complete domain on top of dbopt: entities, relationships and investigations of several tenants."""

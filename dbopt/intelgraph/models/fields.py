@@ -1,0 +1,21 @@
+"""Values that several tables of the domain share."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+
+def new_external_id() -> str:
+    """Return an id for a row that came without one."""
+    return str(uuid.uuid4())
+
+
+def between(field: str, low: float, high: float, *, name: str) -> models.CheckConstraint:
+    """A constraint: the field lies in low..high, both included."""
+    return models.CheckConstraint(
+        condition=models.Q(**{f"{field}__gte": low, f"{field}__lte": high}),
+        name=name,
+        violation_error_message=f"{field} must lie between {low} and {high}.",
+    )
