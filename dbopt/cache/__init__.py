@@ -1,0 +1,43 @@
+"""Cached queries that are invalidated by themselves; one tenant never sees another's.
+
+Nothing is imported, configured or connected before a name is used: a project's models.py may import this package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbopt.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from dbopt.cache.counters import statistics as statistics
+    from dbopt.cache.functions import bypass as bypass
+    from dbopt.cache.functions import cached_query as cached_query
+    from dbopt.cache.invalidation import invalidate as invalidate
+    from dbopt.cache.invalidation import invalidate_all as invalidate_all
+    from dbopt.cache.invalidation import invalidate_tenant as invalidate_tenant
+    from dbopt.cache.invalidation import writes as writes
+
+# The client is asked for when a cached function is called, so no extra is named here: decorating needs none.
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "bypass": "functions",
+        "cached_query": "functions",
+        "invalidate": "invalidation",
+        "invalidate_all": "invalidation",
+        "invalidate_tenant": "invalidation",
+        "statistics": "counters",
+        "writes": "invalidation",
+    },
+)
+
+__all__ = [
+    "bypass",
+    "cached_query",
+    "invalidate",
+    "invalidate_all",
+    "invalidate_tenant",
+    "statistics",
+    "writes",
+]

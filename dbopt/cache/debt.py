@@ -1,0 +1,53 @@
+"""Renewals of tokens that did not reach the cache server: they are owed, and paid before anything is read from it."""
+
+from __future__ import annotations
+
+from itertools import count
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from dbopt.cache.tokens import EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Debt:
+    """A bounded set of tags; one too many stands for all of them. Thread-safe, lives as long as the process."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = Lock()
+        self._serials = count()
+        self._tags: dict[str, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._tags)
+
+    def __len__(self) -> int:
+        return len(self._tags)
+
+    def owe(self, tags: Iterable[str]) -> None:
+        """Remember tags whose tokens must be renewed."""
+        with self._lock:
+            for tag in tags:
+                self._tags[tag] = next(self._serials)
+            if len(self._tags) > self._limit:
+                self._tags = {EPOCH: next(self._serials)}
+
+    def owed(self) -> Mapping[str, int]:
+        """Return what is owed now, each tag with the serial number of its newest failure."""
+        with self._lock:
+            return dict(self._tags)
+
+    def settle(self, paid: Mapping[str, int]) -> None:
+        """Forget tags that were renewed since :meth:`owed` returned them, but none that became owed again meanwhile."""
+        with self._lock:
+            for tag, serial in paid.items():
+                if self._tags.get(tag) == serial:
+                    del self._tags[tag]
+
+    def inherit(self, parent: Debt) -> None:
+        """Take over what the parent of a forked process owed; its lock is not touched, for nobody may free it here."""
+        self._tags = dict(parent._tags)
+        self._serials = count(len(self._tags) and max(self._tags.values()) + 1)

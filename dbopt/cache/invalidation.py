@@ -1,0 +1,74 @@
+"""Invalidation by hand: for writes that dbopt cannot see, and for what a project named itself."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django.db import connections, models
+
+from dbopt.cache.keys import tenant_slug
+from dbopt.cache.servers import server
+from dbopt.cache.tables import database_of, model_tables
+from dbopt.cache.tokens import EPOCH, own_tag, table_tag, tenant_tag
+from dbopt.cache.transactions import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def invalidate(target: type[models.Model] | str, *, pk: object = None, using: str | None = None) -> bool:
+    """Make results invalid that depend on a model's table, or on a tag of one's own.
+
+    Inside a transaction the tokens are renewed now and once more after its COMMIT.
+
+    Args:
+        target: a model, or a tag as given to ``cached_query(tags=...)``.
+        pk: the row that changed; for now every result over the row's table becomes invalid.
+        using: the database that was written; None means all of them.
+
+    Returns:
+        False while the cache server is out of reach; the invalidation is then made up for later.
+    """
+    if isinstance(target, str):
+        return server().renew({own_tag(target)})
+    delivered = True
+    for alias, tags in _model_tags((target,), using).items():
+        delivered = server().renew(tags) and delivered
+        connection = connections[alias]
+        if connection.in_atomic_block:
+            watch(connection).pending.update(tags)
+    return delivered
+
+
+def invalidate_tenant(tenant: object) -> bool:
+    """Make everything that is stored for a tenant, named by its primary key, invalid. Returns as invalidate()."""
+    return server().renew({tenant_tag(tenant_slug(tenant))})
+
+
+def invalidate_all() -> bool:
+    """Make every stored result of all functions and tenants invalid. Returns as invalidate()."""
+    return server().renew({EPOCH})
+
+
+@contextmanager
+def writes(*written: type[models.Model], using: str | None = None) -> Iterator[None]:
+    """Declare that the block writes to models in ways that SQL does not show: functions, COPY, triggers.
+
+    Tokens are renewed when the block ends, also after an error, or after the COMMIT of the transaction around it.
+    ``using`` names the database; None means all of them.
+    """
+    try:
+        yield
+    finally:
+        for alias, tags in _model_tags(written, using).items():
+            watch(connections[alias]).wrote(tags)
+
+
+def _model_tags(written: tuple[type[models.Model], ...], using: str | None) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for alias in [using] if using is not None else list(connections):
+        database = database_of(connections[alias])
+        if database == alias:
+            found[alias] = {table_tag(database, table) for model in written for table in model_tables(model)}
+    return found

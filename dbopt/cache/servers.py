@@ -1,0 +1,317 @@
+"""All traffic with the cache server: bounded, never raising for the server's faults, paying debts first."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.conf import settings
+
+from dbopt.cache.breaker import Breaker
+from dbopt.cache.clients import build_client, key_namespace, uses_redis
+from dbopt.cache.debt import Debt
+from dbopt.cache.entries import new_marker
+from dbopt.cache.keys import token_key
+from dbopt.cache.tokens import TOKEN_SECONDS, new_token
+from dbopt.conf import CacheSettings, dbopt_settings
+from dbopt.exceptions import require_extra
+from dbopt.signals import announce, cache_invalidated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+
+T = TypeVar("T")
+
+# How long a removed entry refuses fills that began before it was removed.
+MARKER_SECONDS = 600.0
+
+# One value out of its key, unless a token moved meanwhile or the entry was removed by hand: flag 8 of the header.
+_STORE = """
+local held = redis.call('GET', KEYS[1])
+if held and #held == 24 and held ~= ARGV[3] and math.floor(string.byte(held, 4) / 8) % 2 == 1 then return 0 end
+if #KEYS > 1 then
+    local current = redis.call('MGET', unpack(KEYS, 2))
+    for i = 1, #KEYS - 1 do
+        if current[i] ~= ARGV[3 + i] then return 0 end
+    end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one round trip brought: the bytes under a value's key, and tokens (None where there is none)."""
+
+    data: bytes | None
+    tokens: Mapping[str, bytes | None]
+
+
+class CacheServer:
+    """One process's road to the cache server. Thread-safe; a forked child gets its own from :func:`server`."""
+
+    def __init__(self, section: CacheSettings, *, debt: Debt | None = None) -> None:
+        self.namespace = key_namespace(section)
+        self.breaker = Breaker(alias=section.alias, failures=section.breaker_failures, seconds=section.breaker_seconds)
+        self.debt = debt if debt is not None else Debt(section.max_debt)
+        self._client: Any = build_client(section)
+        self._faults = _faults()
+        self._retry_seconds = max(section.breaker_seconds, 0.05)
+        self._token_ms = int(
+            1000 * max(TOKEN_SECONDS, 2 * section.timeout, *(2 * s for s in section.timeouts.values()), 0)
+        )
+        self._store_script = self._client.register_script(_STORE)
+        self._payer_lock = Lock()
+        self._payer: Thread | None = None
+        self._closed = Event()
+
+    def look(self, key: str, tags: Sequence[str]) -> Look | None:
+        """Read a value and tokens in one round trip; None while the server is out of reach."""
+        if self.debt and not self.pay():
+            return None
+        keys = [key, *self._token_keys(tags)]
+        answer = self._ask(lambda client: client.mget(keys))
+        return None if answer is None else Look(answer[0], dict(zip(tags, answer[1:], strict=True)))
+
+    def peek(self, tags: Sequence[str]) -> dict[str, bytes | None] | None:
+        """Read tokens without creating any; None while the server is out of reach."""
+        answer = self._ask(lambda client: client.mget(self._token_keys(tags)))
+        return None if answer is None else dict(zip(tags, answer, strict=True))
+
+    def tokens(self, tags: Sequence[str]) -> dict[str, bytes] | None:
+        """Read tokens, creating those that are absent; None when that did not succeed for all of them."""
+        if not tags:
+            return {}
+        if self.debt and not self.pay():
+            return None
+        keys = self._token_keys(tags)
+        found = self._ask(lambda client: client.mget(keys))
+        if found is None:
+            return None
+        if None in found:
+            found = self._create_tokens(keys, found)
+        return _complete(tags, found)
+
+    def create(self, tags: Sequence[str]) -> dict[str, bytes] | None:
+        """Create the tokens of tags that have none, and return them all."""
+        keys = self._token_keys(tags)
+        return _complete(tags, self._create_tokens(keys, [None] * len(keys)))
+
+    def store(
+        self, key: str, data: bytes, *, tokens: Mapping[str, bytes], seconds: float, seen: bytes | None
+    ) -> bool | None:
+        """Store a value unless one of its tokens moved; None while the server is out of reach.
+
+        Args:
+            key: the value's key.
+            data: the packed entry.
+            tokens: by tag, as they were read before the query.
+            seconds: how long it may live; up to a tenth less, so that values of one moment do not end together.
+            seen: the bytes that were under the key before.
+        """
+        life_ms = max(1, int(seconds * random.uniform(0.9, 1.0) * 1000))  # noqa: S311 - spreads load, guards nothing
+        keys = [key, *self._token_keys(list(tokens))]
+        arguments: list[Any] = [data, life_ms, seen or b"", *tokens.values()]
+        answer = self._ask(lambda client: self._store_script(keys=keys, args=arguments, client=client))
+        return None if answer is None else bool(answer)
+
+    def remove(self, key: str, *, fallback: str) -> bool:
+        """Remove a value, also for fills that began before; False while the server is out of reach.
+
+        Args:
+            key: the value's key.
+            fallback: the tag that is owed instead when the server does not take it.
+        """
+        marker = new_marker()
+        if self._ask(lambda client: client.set(key, marker, px=int(MARKER_SECONDS * 1000))) is not None:
+            return True
+        self.debt.owe({fallback})
+        self._start_payer()
+        return False
+
+    def renew(self, tags: Iterable[str]) -> bool:
+        """Replace the tokens of tags in one round trip; what cannot be delivered is owed. Never raises for the server.
+
+        Returns:
+            Whether the server took it now.
+        """
+        started = time.perf_counter()
+        wanted = set(tags)
+        owed = self.debt.owed()
+        delivered = self._deliver(wanted.union(owed))
+        if delivered:
+            self.debt.settle(owed)
+        else:
+            self.debt.owe(wanted)
+            self._start_payer()
+        announce(
+            cache_invalidated,
+            sender=CacheServer,
+            tags=len(wanted),
+            delivered=delivered,
+            seconds=time.perf_counter() - started,
+        )
+        return delivered
+
+    def pay(self) -> bool:
+        """Renew what is owed; True when nothing is owed any more."""
+        owed = self.debt.owed()
+        if not owed:
+            return True
+        if not self._deliver(owed):
+            return False
+        self.debt.settle(owed)
+        return True
+
+    def close(self) -> None:
+        """Close the pool and stop paying debts in the background; debts stay known."""
+        self._closed.set()
+        self._client.connection_pool.disconnect()
+
+    def _token_keys(self, tags: Sequence[str]) -> list[str]:
+        return [token_key(self.namespace, tag) for tag in tags]
+
+    def _create_tokens(self, keys: Sequence[str], found: Sequence[bytes | None]) -> list[bytes | None] | None:
+        def create(client: Any) -> Any:
+            pipeline = client.pipeline(transaction=False)
+            for key, token in zip(keys, found, strict=True):
+                if token is None:
+                    # NX: whoever creates it first, all readers use that one.
+                    pipeline.set(key, new_token(), nx=True, px=self._token_ms)
+            pipeline.mget(keys)
+            return pipeline.execute()[-1]
+
+        return self._ask(create)
+
+    def _deliver(self, tags: Iterable[str]) -> bool:
+        keys = self._token_keys(sorted(tags))
+
+        def renew(client: Any) -> bool:
+            pipeline = client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.set(key, new_token(), px=self._token_ms)
+            pipeline.execute()
+            return True
+
+        return bool(self._ask(renew))
+
+    def _ask(self, command: Callable[[Any], T]) -> T | None:
+        if not self.breaker.permits():
+            return None
+        try:
+            answer = command(self._client)
+        except self._faults as error:
+            self.breaker.failed(error)
+            return None
+        self.breaker.succeeded()
+        return answer
+
+    def _start_payer(self) -> None:
+        with self._payer_lock:
+            if self._closed.is_set() or (self._payer is not None and self._payer.is_alive()):
+                return
+            # A process that reads nothing more must pay too: others go on reading what its write made wrong.
+            self._payer = Thread(target=self._pay_until_settled, name="dbopt-cache-debt", daemon=True)
+            self._payer.start()
+
+    def _pay_until_settled(self) -> None:
+        while self.debt and not self._closed.wait(self._retry_seconds):
+            self.pay()
+
+
+def _complete(tags: Sequence[str], found: Sequence[bytes | None] | None) -> dict[str, bytes] | None:
+    tokens = {tag: token for tag, token in zip(tags, found or (), strict=False) if token is not None}
+    # One may be missing even so: evicted in the same moment.
+    return tokens if len(tokens) == len(tags) else None
+
+
+class _Current:
+    """The server of this process, made anew after a fork and when settings changed."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.held: tuple[int, object, object, CacheServer | None] | None = None
+        self.hooked = False
+
+    def forget_after_fork(self) -> None:
+        # The lock may have been held by a thread that the child does not have.
+        self.lock = Lock()
+
+
+_current = _Current()
+
+
+def server() -> CacheServer:
+    """Return this process's server; nothing connects before the first command.
+
+    Raises:
+        MissingExtraError: the redis client is not installed.
+        ConfigurationError: the alias is not on Redis.
+    """
+    found = _lookup(required=True)
+    if found is None:
+        raise RuntimeError("unreachable: a required server is built or its reason raised")
+    return found
+
+
+def server_or_none() -> CacheServer | None:
+    """Return this process's server, or None where the project has no cache on Redis: writes then announce nothing."""
+    return _lookup(required=False)
+
+
+def _lookup(*, required: bool) -> CacheServer | None:
+    section, configured, pid = dbopt_settings.cache, settings.CACHES, os.getpid()
+    held = _current.held
+    is_current = held is not None and held[0] == pid and held[1] is section and held[2] is configured
+    if held is not None and is_current and (held[3] is not None or not required):
+        return held[3]
+    with _current.lock:
+        return _rebuild(section, configured, pid, required=required)
+
+
+def _rebuild(section: CacheSettings, configured: object, pid: int, *, required: bool) -> CacheServer | None:
+    held = _current.held
+    if held is not None and held[:3] == (pid, section, configured) and held[3] is not None:
+        return held[3]
+    if not _current.hooked:
+        _current.hooked = True
+        os.register_at_fork(after_in_child=_current.forget_after_fork)
+    built: CacheServer | None = None
+    if required or uses_redis(section.alias):
+        built = CacheServer(section, debt=_inherited_debt(section, configured))
+    if held is not None and held[3] is not None and held[0] == pid:
+        held[3].close()
+    _current.held = (pid, section, configured, built)
+    return built
+
+
+def _inherited_debt(section: CacheSettings, configured: object) -> Debt | None:
+    held = _current.held
+    if held is None or held[3] is None or held[2] != configured or held[1] != section:
+        return None
+    debt = Debt(section.max_debt)
+    debt.inherit(held[3].debt)
+    return debt
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    return (require_extra("redis.exceptions", "redis").RedisError, OSError)
+
+
+def known_debt() -> int:
+    """Return how many renewals this process owes; asks no server."""
+    held = _current.held
+    return len(held[3].debt) if held is not None and held[3] is not None else 0
+
+
+def forget() -> None:
+    """Close this process's server and forget what it owes; for tests that begin with an empty cache."""
+    held, _current.held = _current.held, None
+    if held is not None and held[3] is not None:
+        held[3].close()

@@ -1,0 +1,66 @@
+"""Which tables exist, and which database a connection's tables belong to."""
+
+# ruff: noqa: SLF001  Django's _meta and _state
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.apps import apps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db import models
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class _Registry:
+    """Table names of all models, made anew when models come or go."""
+
+    def __init__(self) -> None:
+        self._models: object = None
+        self._names: frozenset[str] = frozenset()
+
+    def names(self) -> frozenset[str]:
+        # Django caches this list and replaces it when a model is registered, so identity tells whether it changed.
+        registered = apps.get_models(include_auto_created=True, include_swapped=True)
+        if registered is not self._models:
+            self._names = frozenset(table_name(model) for model in registered)
+            self._models = registered
+        return self._names
+
+
+_registry = _Registry()
+
+
+def known_tables() -> frozenset[str]:
+    """Return the tables of all installed models, with automatically created many-to-many tables."""
+    return _registry.names()
+
+
+def table_name(model: type[models.Model]) -> str:
+    """Return a model's table as it appears among a statement's identifiers: without schema and quotes."""
+    return model._meta.db_table.replace('"', "").rsplit(".", 1)[-1]
+
+
+def model_tables(model: type[models.Model]) -> frozenset[str]:
+    """Return the tables that hold a model's rows: its own and those of its parents."""
+    options = model._meta.concrete_model._meta  # type: ignore[union-attr]  # abstract models have no table to write
+    return frozenset(table_name(each) for each in (options.model, *options.get_parent_list()))
+
+
+def known_among(identifiers: Iterable[str]) -> frozenset[str]:
+    """Return those identifiers that name a known table."""
+    return known_tables().intersection(identifiers)
+
+
+def database_of(connection: BaseDatabaseWrapper) -> str:
+    """Return the alias whose writes a connection's rows come from: a replica names its primary in TEST["MIRROR"]."""
+    mirror: str | None = connection.settings_dict.get("TEST", {}).get("MIRROR")
+    return mirror or connection.alias
+
+
+def is_replica(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether a connection reads from a replica."""
+    return database_of(connection) != connection.alias

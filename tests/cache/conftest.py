@@ -1,0 +1,163 @@
+"""Fixtures of the cache's tests: an empty cache, gates inside PostgreSQL, other threads, counted commands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection, connections
+
+from dbopt.cache import counters, servers
+
+DEADLINE = 20.0
+
+
+def wait_until(fact, *, what):
+    """Look again and again, until a deadline, whether something has become true."""
+    end = time.monotonic() + DEADLINE
+    while not fact():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {DEADLINE} s: {what}")
+        threading.Event().wait(0.002)
+
+
+@pytest.fixture
+def valkey():
+    """A client of the cache's server, beside the one under test."""
+    client = redis.Redis.from_url(settings.CACHES["default"]["LOCATION"])
+    yield client
+    client.close()
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(valkey):
+    """No value, no token, no count, no debt."""
+    valkey.flushdb()
+    counters.reset_statistics()
+    servers.forget()
+    yield
+    servers.forget()
+
+
+class Gate:
+    """An advisory lock that a statement waits for: `pg_advisory_xact_lock_shared(number)`."""
+
+    def __init__(self, number, holder):
+        self.number = number
+        self._holder = holder
+
+    def wait_for_visitor(self):
+        """Return when a statement stands before the gate."""
+        query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+        wait_until(lambda: self._holder.execute(query, [self.number]).fetchone()[0] > 0, what="a statement at the gate")
+
+    def open(self):
+        """Let everybody pass."""
+        self._holder.execute("SELECT pg_advisory_unlock_all()")
+
+
+def connect():
+    """A connection that Django knows nothing of."""
+    parameters = connections["default"].get_connection_params()
+    return psycopg.connect(
+        autocommit=True, **{k: parameters[k] for k in ("host", "port", "user", "password", "dbname") if k in parameters}
+    )
+
+
+@pytest.fixture
+def outside(transactional_db):
+    """A connection that Django knows nothing of, like another program's."""
+    with connect() as holder:
+        yield holder
+
+
+GATE = 4711
+
+
+@pytest.fixture
+def gate(outside):
+    """A closed gate."""
+    outside.execute("SELECT pg_advisory_lock(%s)", [GATE])
+    yield Gate(GATE, outside)
+    outside.execute("SELECT pg_advisory_unlock_all()")
+
+
+@pytest.fixture
+def threads():
+    """Run functions in threads of their own, which close their connections; `threads(f, ...)` returns a future."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+
+        def run(function, *args, **kwargs):
+            def closing():
+                try:
+                    return function(*args, **kwargs)
+                finally:
+                    connections.close_all()
+
+            return pool.submit(closing)
+
+        yield run
+
+
+@pytest.fixture
+def elsewhere(threads):
+    """Call a function in a new thread and return what it returns."""
+    return lambda function, *args, **kwargs: threads(function, *args, **kwargs).result(DEADLINE)
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Count round trips to the cache server: `with commands() as sent: ...` gives the commands, a list a round trip."""
+    sent = []
+    from redis.client import Pipeline, Redis
+
+    plain, piped = Redis.execute_command, Pipeline.execute
+
+    def execute_command(self, *args, **options):
+        if not isinstance(self, Pipeline):
+            sent.append([args[0]])
+        return plain(self, *args, **options)
+
+    def execute(self, *args, **kwargs):
+        sent.append([command.args[0] if hasattr(command, "args") else command[0][0] for command in self.command_stack])
+        return piped(self, *args, **kwargs)
+
+    monkeypatch.setattr(Redis, "execute_command", execute_command)
+    monkeypatch.setattr(Pipeline, "execute", execute)
+
+    @contextmanager
+    def counting():
+        sent.clear()
+        yield sent
+
+    return counting
+
+
+@pytest.fixture
+def queries():
+    """Count SQL statements of this thread: `with queries() as ran: ...` gives their texts."""
+
+    @contextmanager
+    def counting():
+        ran = []
+
+        def note(execute, sql, params, many, context):
+            ran.append(sql)
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(note):
+            yield ran
+
+    return counting
+
+
+@pytest.fixture
+def outcomes():
+    """Return the counters of a cached function."""
+    return lambda function: counters.counters_of(function._spec.name).snapshot()
