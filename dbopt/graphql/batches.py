@@ -42,11 +42,16 @@ class Batch:
 
     def path(self, row: int) -> Path | None:
         """Return where an object stands in the response, None for the root."""
-        if self.parent is None or self.field is None:
-            return None
-        path = Path(self.parent.path(self.parent_rows[row]), self.field.name, self.parent.plan.object_type.name)
-        for index in self.spot(row):
-            path = Path(path, index, None)
+        # A loop: chained fragments nest deeper than Python recurses.
+        steps: list[tuple[str | int, str | None]] = []
+        batch = self
+        while batch.parent is not None and batch.field is not None:
+            steps.extend((index, None) for index in reversed(batch.spot(row)))
+            steps.append((batch.field.name, batch.parent.plan.object_type.name))
+            batch, row = batch.parent, batch.parent_rows[row]
+        path: Path | None = None
+        for key, type_name in reversed(steps):
+            path = Path(path, key, type_name)
         return path
 
     def spot(self, row: int) -> Spot:

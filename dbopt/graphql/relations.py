@@ -1,0 +1,256 @@
+"""`optimize`: loaders behind the stock relation fields of a graphene-django schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import graphene
+from django.core.exceptions import FieldDoesNotExist
+from django.db import router
+from django.db.models import ForeignKey, ManyToManyField, ManyToManyRel, ManyToOneRel, Model, OneToOneRel, QuerySet
+from graphene.types.dynamic import Dynamic
+from graphene.utils.str_converters import to_camel_case
+from graphene_django import DjangoListField, DjangoObjectType
+from graphql import GraphQLField, GraphQLList, GraphQLNonNull, GraphQLObjectType
+
+from dbopt.graphql.model_loaders import ModelLoader, RelatedLoader, path_of
+
+if TYPE_CHECKING:
+    from dbopt.graphql.loaders import Column
+
+# Model._meta and a graphene type's _meta are documented API.
+# ruff: noqa: SLF001
+
+
+# select_related keeps None for a missing one-to-one row: that is an answer.
+_NOT_LOADED: Any = object()
+
+
+def optimize(schema: graphene.Schema) -> graphene.Schema:
+    """Put loaders behind every stock relation field of a schema, and return the schema.
+
+    Foreign keys, one-to-one and many-to-many relations, in both directions, between DjangoObjectTypes.
+    A field with a resolver, arguments or a connection of its own stays as it is. Rows always come from
+    the target type's ``get_queryset``, called once a batch; what a parent has loaded already
+    (select_related, prefetch_related) is used only where that type has no ``get_queryset`` of its own.
+    A second call changes nothing.
+    """
+    for named in schema.graphql_schema.type_map.values():
+        node_type: Any = getattr(named, "graphene_type", None)
+        if isinstance(named, GraphQLObjectType) and _is_node_type(node_type) and not node_type._meta.default_resolver:
+            for name, declared in node_type._meta.fields.items():
+                field = named.fields.get(_field_name(declared, name, named))
+                if field is not None and _is_stock(node_type, name, declared):
+                    _optimize_field(node_type, name, field)
+    return schema
+
+
+def _is_node_type(candidate: Any) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, DjangoObjectType)
+
+
+def _field_name(declared: Any, name: str, named: GraphQLObjectType) -> str:
+    own: str | None = getattr(declared, "name", None)
+    camel = to_camel_case(name)
+    return own or (camel if camel in named.fields else name)
+
+
+def _is_stock(node_type: Any, name: str, declared: Any) -> bool:
+    """Whether nothing but graphene-django decides how the field is resolved."""
+    owners = (node_type, *node_type._meta.interfaces)
+    if any(getattr(owner, f"resolve_{name}", None) for owner in owners):
+        return False
+    # graphene-django makes a Dynamic of each relation of the model.
+    field = declared.get_type() if isinstance(declared, Dynamic) else declared
+    is_list = isinstance(field, DjangoListField)
+    return (
+        isinstance(field, graphene.Field)
+        and field.resolver is None
+        and not field.args
+        and (is_list or isinstance(declared, Dynamic))
+    )
+
+
+def _optimize_field(node_type: Any, name: str, field: GraphQLField) -> None:
+    relation = _relation(node_type._meta.model, name)
+    target, is_list = _target(field)
+    if relation is None or target is None or isinstance(field.resolve, RelationResolver):
+        return
+    if target._meta.model is not relation.related_model or is_list != (relation.one_to_many or relation.many_to_many):
+        return
+    if not is_list and _has_own(target, "get_queryset") and _has_own(target, "get_node"):
+        # graphene-django would ask get_node for each row: only that knows what may be seen.
+        return
+    field.resolve = RelationResolver(plan_relation(relation, target), stock=field.resolve)
+
+
+def _relation(model: type[Model], name: str) -> Any:
+    """Return the relation behind an attribute of the model, None when there is none that loaders know."""
+    try:
+        field: Any = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        field = None
+    if field is None or (field.auto_created and not field.concrete):
+        # get_field knows reverse relations by their query name; types know them by their accessor.
+        field = next((rel for rel in model._meta.related_objects if rel.get_accessor_name() == name), None)
+    known = isinstance(field, (ForeignKey, ManyToManyField, ManyToOneRel, ManyToManyRel))
+    return field if known and isinstance(field.related_model, type) else None
+
+
+def _target(field: GraphQLField) -> tuple[Any, bool]:
+    inner: Any = field.type
+    lists = 0
+    while isinstance(inner, (GraphQLList, GraphQLNonNull)):
+        lists += isinstance(inner, GraphQLList)
+        inner = inner.of_type
+    target = getattr(inner, "graphene_type", None)
+    return (target if _is_node_type(target) and lists <= 1 else None), lists == 1
+
+
+def _has_own(node_type: Any, method: str) -> bool:
+    return getattr(node_type, method).__func__ is not getattr(DjangoObjectType, method).__func__
+
+
+@dataclass(frozen=True)
+class RelationPlan:
+    """One relation field, worked out.
+
+    Attributes:
+        loader_class, params: the loader, which relations to the same rows share; the database alias is added.
+        key_attribute: attribute of a parent that the loader gets as key.
+        cache_name: where a parent keeps what was loaded already; None where permissions forbid to use it.
+    """
+
+    model: type[Model]
+    related_model: type[Model]
+    loader_class: type[ToOneLoader | ToManyLoader]
+    params: tuple[Any, ...]
+    key_attribute: str
+    cache_name: str | None
+
+    @property
+    def is_many(self) -> bool:
+        """Whether the field is a list."""
+        return self.loader_class is ToManyLoader
+
+
+def plan_relation(relation: Any, node_type: Any) -> RelationPlan:
+    """Work out how a relation is loaded for a graphene type."""
+    is_guarded = _has_own(node_type, "get_queryset")
+    loader_class: type[ToOneLoader | ToManyLoader] = ToOneLoader
+    # As Django does: its own to-one relations see all rows, unless a get_queryset says who sees what.
+    params: tuple[Any, ...] = (relation.related_model, node_type, not is_guarded)
+    if isinstance(relation, OneToOneRel):
+        key_attribute, params = relation.field.target_field.attname, (relation.field, *params)
+    elif isinstance(relation, ForeignKey):
+        key_attribute, params = relation.attname, (relation.target_field, *params)
+    else:
+        path = path_of(relation)
+        loader_class, key_attribute, params = ToManyLoader, path.key_attribute, (path, node_type)
+    return RelationPlan(
+        model=relation.model,
+        related_model=relation.related_model,
+        loader_class=loader_class,
+        params=params,
+        key_attribute=key_attribute,
+        cache_name=None if is_guarded else _cache_name(relation),
+    )
+
+
+def _cache_name(relation: Any) -> str:
+    if isinstance(relation, ManyToManyField):
+        return relation.name
+    if isinstance(relation, ManyToManyRel):
+        # Django keeps a prefetched reverse many-to-many relation under its query name, not its accessor.
+        return relation.field.related_query_name()
+    return relation.cache_name  # type: ignore[no-any-return]
+
+
+class ToOneLoader(ModelLoader):
+    """One side of a relation. Parameters: unique field, model, graphene type, trust in the base manager, alias."""
+
+    def set_up(self) -> None:
+        """Read the parameters."""
+        self._field, self.model, self.node_type, self.trusts_base_manager, self.using = self.params
+
+    def rows(self) -> QuerySet[Any]:
+        """Return all rows that stock graphene-django would start from."""
+        manager = self.model._base_manager if self.trusts_base_manager else self.model._default_manager
+        return manager.using(self.using)
+
+
+class ToManyLoader(RelatedLoader):
+    """The many side of a relation. Parameters: path, graphene type, alias."""
+
+    def set_up(self) -> None:
+        """Read the parameters."""
+        self.path, self.node_type, self.using = self.params
+
+    def rows(self) -> QuerySet[Any]:
+        """Return all rows of the default manager."""
+        return super().rows().using(self.using)
+
+
+class RelationResolver:
+    """Resolver of a relation field: a column at a time under dbopt's executor, by promise anywhere else."""
+
+    def __init__(self, plan: RelationPlan, *, stock: Any) -> None:
+        self.plan = plan
+        self.stock = stock
+
+    def __call__(self, root: Any, info: Any, **arguments: Any) -> Any:
+        """Resolve for one parent."""
+        if not isinstance(root, self.plan.model):
+            return self.stock(root, info, **arguments)
+        loaded = self._loaded(root)
+        if loaded is not _NOT_LOADED:
+            return loaded
+        key = getattr(root, self.plan.key_attribute)
+        if key is None:
+            # A NULL foreign key, or a parent that was never saved: stock knows what to say.
+            return self.stock(root, info, **arguments) if self.plan.is_many else None
+        return self._loader(root, info).load(key)
+
+    def batch_resolve(self, parents: Sequence[Any], info: Any, column: Column) -> list[Any] | None:
+        """Resolve for a whole column of parents; None when the loader delivers later."""
+        if not self._is_uniform(parents):
+            return [self._resolve_one(parent, info) for parent in parents]
+        keys = [getattr(parent, self.plan.key_attribute) for parent in parents]
+        if self.plan.is_many and None in keys:
+            return [self._resolve_one(parent, info) for parent in parents]
+        values: list[Any] | None = self._loader(parents[0], info).load_column(keys, column)
+        return values
+
+    def _resolve_one(self, parent: Any, info: Any) -> Any:
+        try:
+            return self(parent, info)
+        except Exception as error:  # noqa: BLE001  # the executor takes an error of one parent as a value
+            return error
+
+    def _is_uniform(self, parents: Sequence[Any]) -> bool:
+        """Whether all parents are rows of one database that have nothing loaded yet."""
+        if not all(isinstance(parent, self.plan.model) for parent in parents):
+            return False
+        if len({parent._state.db for parent in parents}) > 1:
+            return False
+        return all(self._loaded(parent) is _NOT_LOADED for parent in parents)
+
+    def _loaded(self, parent: Any) -> Any:
+        name = self.plan.cache_name
+        if name is None:
+            return _NOT_LOADED
+        if self.plan.is_many:
+            prefetched = parent.__dict__.get("_prefetched_objects_cache")
+            return prefetched.get(name, _NOT_LOADED) if prefetched else _NOT_LOADED
+        # Through __dict__: reading the attribute makes a dictionary for each instance.
+        loaded = parent._state.__dict__.get("fields_cache")
+        return loaded.get(name, _NOT_LOADED) if loaded else _NOT_LOADED
+
+    def _loader(self, parent: Any, info: Any) -> Any:
+        using = router.db_for_read(self.plan.related_model, instance=parent)
+        loader = self.plan.loader_class(info.context, *self.plan.params, using)
+        if loader.info is None:
+            loader.info = info
+        return loader

@@ -1,0 +1,224 @@
+"""Every hazard of promise 2.3 that an operation could meet."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from promise import Promise
+from promise.dataloader import DataLoader as StockLoader
+from promise.promise import async_instance
+
+from dbopt.exceptions import ConfigurationError
+from dbopt.graphql import promises
+from dbopt.graphql.loaders import DataLoader
+from dbopt.graphql.promises import LoaderPromise, held_queue, reset_thread_state, run_next_job, self_test
+from tests.graphql.running import run
+
+
+class Doubles(DataLoader):
+    def batch_load(self, keys):
+        self.context.setdefault("calls", []).append(list(keys))
+        return [key * 2 for key in keys]
+
+
+def drain():
+    while run_next_job():
+        pass
+
+
+def test_loads_outside_a_tick_do_not_meet_but_inside_an_operation_they_do():
+    outside, inside = {}, {}
+
+    Doubles(outside).load(1)
+    Doubles(outside).load(2)
+    with held_queue():
+        Doubles(inside).load(1)
+        Doubles(inside).load(2)
+        drain()
+
+    assert outside["calls"] == [[1], [2]]
+    assert inside["calls"] == [[1, 2]]
+
+
+def test_callback_left_behind_by_one_operation_does_not_run_in_the_next():
+    ran = []
+
+    def die():
+        with held_queue():
+            Promise.resolve(1).then(lambda _: ran.append("first"))
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        die()
+
+    with held_queue():
+        Promise.resolve(1).then(lambda _: ran.append("second"))
+        drain()
+
+    assert ran == ["second"]
+
+
+def test_reset_forgets_what_a_swallowed_exit_left_in_the_queue():
+    ran = []
+
+    def dies(value):
+        # Queued while the tick runs, behind a job that kills the tick: promise swallows the exit and keeps the rest.
+        Promise.resolve(1).then(lambda _: ran.append("left behind"))
+        raise SystemExit
+
+    Promise.resolve(1).then(dies)
+    assert async_instance.is_tick_used
+
+    assert reset_thread_state() == 1
+    Promise.resolve(1).then(lambda _: ran.append("mine"))
+    assert ran == ["mine"]
+
+
+def test_seventy_thousand_callbacks_on_one_promise():
+    with held_queue():
+        loader = Doubles({})
+        everything = loader.load_many([1] * 70_000)
+        told = []
+        loader.load(1).then(told.append)
+        drain()
+
+    assert everything.get() == [2] * 70_000
+    assert told == [2]
+
+
+def test_get_on_a_promise_of_a_loader_that_nothing_settles_raises():
+    class Never(DataLoader):
+        def batch_load(self, keys):
+            return Promise()
+
+    with held_queue():
+        promise = Never().load(1)
+        with pytest.raises(RuntimeError) as caught:
+            promise.get()
+
+    assert str(caught.value) == "This promise will never be settled: nothing is left to run that could settle it."
+
+
+def test_get_keeps_the_tick_so_that_later_loads_meet():
+    context = {}
+    with held_queue():
+        assert Doubles(context).load(1).get() == 2
+        Doubles(context).load(2)
+        Doubles(context).load(3)
+        drain()
+
+    assert context["calls"] == [[1], [2, 3]]
+
+
+def test_plain_promise_that_follows_a_loader_promise_settles():
+    seen = []
+    with held_queue():
+        loader = Doubles({})
+        Promise.resolve(1).then(loader.load).then(lambda value: value + 1).then(seen.append)
+        Promise.resolve(None).then(loader.load).catch(lambda error: seen.append(str(error)))
+        drain()
+
+    assert sorted(seen, key=str) == [3, "Doubles.load() needs a key, got None."]
+
+
+def test_rejection_of_a_loader_reaches_plain_promises_that_follow_it():
+    class Fails(DataLoader):
+        def batch_load(self, keys):
+            raise ValueError("no")
+
+    seen = []
+    with held_queue():
+        promise = Promise.resolve(1).then(Fails().load)
+        promise.then(seen.append)
+        promise.catch(lambda error: seen.append(str(error)))
+        drain()
+
+    assert seen == ["no"]
+
+
+def test_callback_of_a_loader_promise_may_return_any_promise():
+    with held_queue():
+        loader = Doubles({})
+        plain = loader.load(1).then(lambda value: Promise.resolve(value + 1))
+        chained = loader.load(1).then(loader.load).then(loader.load)
+        both = LoaderPromise.all([plain, chained])
+        drain()
+
+    assert both.get() == [3, 8]
+
+
+def test_stock_loader_is_emptied_in_another_thread_but_ours_refuses():
+    loader = Doubles({}).prime(1, "mine")
+    errors = []
+
+    def elsewhere():
+        for use in (lambda: loader.load(1), lambda: loader.prime(2, 2), lambda: loader.clear(1), loader.clear_all):
+            with pytest.raises(RuntimeError) as caught:
+                use()
+            errors.append(str(caught.value))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+
+    assert errors == ["Doubles belongs to another thread. Take one from this thread's own context."] * 4
+    assert loader.load(1).get() == "mine"
+
+
+def test_twenty_thousand_chained_callbacks_do_not_recurse():
+    with held_queue():
+        promise = Doubles({}).load(1)
+        for _ in range(20_000):
+            promise = promise.then(lambda value: value + 1)
+        drain()
+
+    assert promise.get() == 20_002
+
+
+def test_stock_loaders_work_unchanged_and_batch():
+    calls = []
+
+    class Stock(StockLoader):
+        def batch_load_fn(self, keys):
+            calls.append(keys)
+            return Promise.resolve([key * 10 for key in keys])
+
+    loader = Stock()
+    resolvers = {
+        "Query.items": lambda root, info: loader.load_many([1, 2]),
+        "Item.n": lambda n, info: loader.load(n),
+        "Item.m": lambda n, info: loader.load(n + 1).then(lambda value: value + 1),
+    }
+
+    result = run("type Query { items: [Item] } type Item { n: Int m: Int }", "{ items { n m } }", resolvers=resolvers)
+
+    assert result.data == {"items": [{"n": 100, "m": 111}, {"n": 200, "m": 211}]}
+    assert calls == [[1, 2], [10, 20, 11, 21]]
+
+
+def test_self_test_refuses_a_promise_that_works_differently(monkeypatch):
+    self_test()
+    monkeypatch.setattr(promises.LoaderPromise, "_tell", lambda self, value, error: None)
+    self_test.cache_clear()
+
+    with pytest.raises(ConfigurationError) as caught:
+        self_test()
+
+    assert str(caught.value) == (
+        "The installed package 'promise' works differently inside than version 2.3. Install promise==2.3."
+    )
+    monkeypatch.undo()
+    self_test()
+
+
+def test_self_test_leaves_queued_jobs_alone():
+    ran = []
+    async_instance.is_tick_used = True
+    async_instance.normal_queue.append(lambda: ran.append(1))
+    self_test.cache_clear()
+
+    self_test()
+
+    assert (ran, len(async_instance.normal_queue), async_instance.is_tick_used) == ([], 1, True)
+    reset_thread_state()

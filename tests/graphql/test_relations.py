@@ -1,0 +1,429 @@
+"""`optimize`: the answers of stock graphene-django, with a constant number of statements."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import graphene
+import pytest
+from django.db import connection
+from django.db.models import Prefetch
+from django.test.utils import CaptureQueriesContext
+from graphene_django import DjangoListField, DjangoObjectType
+from graphene_django.registry import Registry
+
+from dbopt.graphql import DboptExecutionContext, optimize
+from tests.graphql.running import messages
+from tests.testapp.models import Author, Book, Note, Profile, Publisher, Shop, Tag
+
+pytestmark = pytest.mark.django_db
+
+EVERYTHING = """{
+    authors {
+        id name
+        profile { id biography author { id } }
+        books { id title author { name } editor { name } publisher { name } tags { slug books { title } } }
+        edited { title }
+        friends { name friends { name } }
+    }
+}"""
+
+
+def build(**parts):
+    """Make a schema over the bookshop; parts are methods for a type: ``Book_get_queryset=...``."""
+    registry = Registry()
+
+    def node(model, **attributes):
+        meta = type("Meta", (), {"model": model, "fields": "__all__", "registry": registry})
+        own = {key.partition("_")[2]: value for key, value in parts.items() if key.partition("_")[0] == model.__name__}
+        return type(f"{model.__name__}Node", (DjangoObjectType,), {"Meta": meta, **attributes, **own})
+
+    nodes = {model.__name__: node(model) for model in (Author, Profile, Tag, Book, Publisher, Shop)}
+    query = {
+        "authors": graphene.List(nodes["Author"]),
+        "resolve_authors": lambda root, info: parts.get("authors", Author.objects.order_by("pk")),
+        "books": graphene.List(nodes["Book"]),
+        "resolve_books": lambda root, info: parts.get("books", Book.objects.order_by("pk")),
+        "profiles": graphene.List(nodes["Profile"]),
+        "resolve_profiles": lambda root, info: parts.get("profiles", Profile.objects.order_by("pk")),
+        "shops": graphene.List(nodes["Shop"]),
+        "resolve_shops": lambda root, info: Shop.objects.order_by("pk"),
+        "tags": graphene.List(nodes["Tag"]),
+        "resolve_tags": lambda root, info: parts.get("tags", Tag.objects.order_by("pk")),
+    }
+    return graphene.Schema(query=type("Query", (graphene.ObjectType,), query))
+
+
+def ask(schema, text, **options):
+    """Return (result, statements)."""
+    with CaptureQueriesContext(connection) as statements:
+        result = schema.execute(text, context_value={}, execution_context_class=DboptExecutionContext, **options)
+    return result, len(statements)
+
+
+def stock(text, **parts):
+    return build(**parts).execute(text, context_value={})
+
+
+def fill(count):
+    """Count authors, each with a profile (but every third), two books, tags and friends."""
+    publishers = Publisher.objects.bulk_create([Publisher(name=f"P{number}") for number in range(2)])
+    tags = Tag.objects.bulk_create([Tag(slug=f"t{number}") for number in range(3)])
+    authors = Author.objects.bulk_create(
+        [Author(name=f"A{number}", email=f"a{number}@example.com") for number in range(count)]
+    )
+    Profile.objects.bulk_create([Profile(author=author) for author in authors if author.pk % 3])
+    books = Book.objects.bulk_create(
+        [
+            Book(
+                title=f"B{number}.{part}",
+                author=author,
+                editor=authors[0] if part else None,
+                publisher=publishers[part] if number % 2 else None,
+            )
+            for number, author in enumerate(authors)
+            for part in range(2)
+        ]
+    )
+    through = Book.tags.through
+    through.objects.bulk_create(
+        [through(book=book, tag=tag) for book in books for tag in tags if (book.pk + tag.pk) % 2]
+    )
+    for first, second in pairwise(authors):
+        first.friends.add(second)
+    return authors
+
+
+def sorted_lists(value):
+    """Sort lists of which nothing promises an order."""
+    if isinstance(value, dict):
+        return {key: sorted_lists(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return sorted((sorted_lists(item) for item in value), key=repr)
+    return value
+
+
+def test_answers_are_those_of_stock_graphene_django():
+    fill(5)
+
+    result, _ = ask(optimize(build()), EVERYTHING)
+
+    assert result.errors is None
+    assert sorted_lists(result.data) == sorted_lists(stock(EVERYTHING).data)
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_nested_relations_cost_a_constant_number_of_statements(guarded):
+    def get_queryset(cls, queryset, info):
+        return queryset.filter(pk__gt=0)
+
+    hooks = {f"{name}_get_queryset": classmethod(get_queryset) for name in ("Author", "Book", "Tag", "Profile")}
+    schema = optimize(build(**(hooks if guarded else {})))
+    counts = []
+    for total in (1, 10, 100):
+        more(total)
+        result, count = ask(schema, EVERYTHING)
+        assert result.errors is None
+        assert len(result.data["authors"]) == total
+        counts.append(count)
+
+    # authors; profile; books; edited; friends in pairs and rows; then below: authors of profiles, books and friends...
+    assert counts[1] == counts[2]
+    assert counts[2] <= 15
+    assert counts[0] <= counts[1]
+
+
+def more(total):
+    """Add authors with books to what `fill` made."""
+    have = Author.objects.count() or len(fill(1))
+    tag = Tag.objects.first()
+    authors = Author.objects.bulk_create(
+        [Author(name=f"A{number}", email=f"a{number}@example.com") for number in range(have, total)]
+    )
+    previous = Author.objects.first()
+    for author in authors:
+        Profile.objects.create(author=author)
+        book = Book.objects.create(
+            title=f"B{author.pk}", author=author, editor=previous, publisher=Publisher.objects.first()
+        )
+        book.tags.add(tag)
+        author.friends.add(previous)
+
+
+def test_two_foreign_keys_to_one_type_share_a_loader():
+    fill(3)
+
+    result, statements = ask(optimize(build()), "{ books { author { name } editor { name } } }")
+
+    assert result.errors is None
+    assert statements == 2
+
+
+def test_null_foreign_key_costs_nothing():
+    author = Author.objects.create(name="A", email="a@example.com")
+    Book.objects.create(title="B", author=author)
+
+    result, statements = ask(optimize(build()), "{ books { editor { name } publisher { name } } }")
+
+    assert result.data == {"books": [{"editor": None, "publisher": None}]}
+    assert statements == 1
+
+
+def test_missing_one_to_one_is_null_both_ways():
+    first, second = fill(3)[1:]
+    Profile.objects.all().delete()
+    Profile.objects.create(author=first, biography="long")
+
+    result, statements = ask(optimize(build()), "{ authors { name profile { biography author { name } } } }")
+
+    assert result.data["authors"][1:] == [
+        {"name": first.name, "profile": {"biography": "long", "author": {"name": first.name}}},
+        {"name": second.name, "profile": None},
+    ]
+    assert statements == 3
+
+
+def test_foreign_key_to_another_column_and_other_kinds_of_keys():
+    author = Author.objects.create(name="A", email="a@example.com")
+    book = Book.objects.create(title="B", author=author)
+    Shop.objects.create(code="one", bestseller=book)
+    Shop.objects.create(code="two", bestseller=None)
+    text = "{ shops { code bestseller { key title shopSet { code bestseller { title } } } } }"
+
+    result, statements = ask(optimize(build()), text)
+
+    assert result.errors is None
+    assert result.data == stock(text).data
+    assert result.data["shops"][0]["bestseller"]["shopSet"] == [{"code": "one", "bestseller": {"title": "B"}}]
+    assert statements == 3
+
+
+def test_duplicate_pairs_of_a_many_to_many_relation_give_rows_twice():
+    through = Book.tags.through
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conname FROM pg_constraint WHERE contype = 'u' AND conrelid = %s::regclass",
+            [through._meta.db_table],
+        )
+        (name,) = cursor.fetchone()
+        cursor.execute(f'ALTER TABLE {through._meta.db_table} DROP CONSTRAINT "{name}"')
+    author = Author.objects.create(name="A", email="a@example.com")
+    book = Book.objects.create(title="B", author=author)
+    tag = Tag.objects.create(slug="t")
+    book.tags.add(tag)
+    through.objects.create(book=book, tag=tag)
+
+    text = "{ books { tags { slug books { title } } } }"
+    result, _ = ask(optimize(build()), text)
+
+    assert result.data == stock(text).data
+    assert [item["slug"] for item in result.data["books"][0]["tags"]] == ["t", "t"]
+
+
+def test_self_relation_reads_both_directions():
+    fill(3)
+
+    result, statements = ask(optimize(build()), "{ authors { name friends { name } } }")
+
+    found = {row["name"]: sorted(friend["name"] for friend in row["friends"]) for row in result.data["authors"]}
+    assert found == {"A0": ["A1"], "A1": ["A0", "A2"], "A2": ["A1"]}
+    assert statements == 3
+
+
+def test_prefetched_and_selected_relations_win():
+    fill(3)
+    books = Book.objects.select_related("author").prefetch_related(
+        "tags", Prefetch("tags__books", Book.objects.filter(title="B0.0"))
+    )
+
+    result, statements = ask(optimize(build(books=books)), "{ books { author { name } tags { books { title } } } }")
+
+    assert {book["title"] for row in result.data["books"] for tag in row["tags"] for book in tag["books"]} <= {"B0.0"}
+    assert statements == 3
+
+
+def test_prefetched_reverse_foreign_key_and_one_to_one_win():
+    fill(3)
+    authors = Author.objects.select_related("profile").prefetch_related("books")
+
+    result, statements = ask(optimize(build(authors=authors)), "{ authors { profile { id } books { title } } }")
+
+    assert result.errors is None
+    assert statements == 2
+
+
+def test_some_parents_with_loaded_relations_and_some_without():
+    fill(3)
+    books = [Book.objects.select_related("author").first(), *Book.objects.all()[1:]]
+
+    result, statements = ask(optimize(build(books=books)), "{ books { author { name } } }")
+
+    assert [row["author"]["name"] for row in result.data["books"]] == [book.author.name for book in books]
+    assert statements == 1
+
+
+def test_permissions_are_asked_even_where_a_relation_is_loaded_already():
+    fill(3)
+
+    def get_queryset(cls, queryset, info):
+        return queryset.filter(name="A1")
+
+    books = Book.objects.select_related("author", "editor").order_by("pk")
+    schema = optimize(build(books=books, Author_get_queryset=classmethod(get_queryset)))
+
+    result, statements = ask(schema, "{ books { title editor { name } } }")
+    assert [row["editor"] for row in result.data["books"]] == [None] * 6
+    assert statements == 2
+
+    result, _ = ask(schema, "{ books { title author { name } } }")
+    assert [row and row["title"] for row in result.data["books"]] == [None, None, "B1.0", "B1.1", None, None]
+    assert messages(result)[0] == (
+        "Cannot return null for non-nullable field BookNode.author.",
+        ["books", 0, "author"],
+    )
+
+
+def test_hidden_prefetched_rows_stay_hidden():
+    fill(3)
+
+    def get_queryset(cls, queryset, info):
+        return queryset.filter(title="B1.0")
+
+    authors = Author.objects.prefetch_related("books").order_by("pk")
+    schema = optimize(build(authors=authors, Book_get_queryset=classmethod(get_queryset)))
+
+    result, _ = ask(schema, "{ authors { books { title } } }")
+
+    assert result.data == {"authors": [{"books": []}, {"books": [{"title": "B1.0"}]}, {"books": []}]}
+
+
+def test_get_queryset_that_joins_the_same_relation_does_not_hide_pairs():
+    author = Author.objects.create(name="A", email="a@example.com")
+    published, draft = (Book.objects.create(title=title, author=author) for title in ("published", "draft"))
+    tag = Tag.objects.create(slug="t")
+    for book in (published, draft):
+        book.tags.add(tag)
+
+    def get_queryset(cls, queryset, info):
+        return queryset.filter(books__title="published")
+
+    schema = optimize(build(Tag_get_queryset=classmethod(get_queryset)))
+    result, statements = ask(schema, "{ books { title tags { slug } } }")
+
+    assert result.data == {
+        "books": [
+            {"title": "published", "tags": [{"slug": "t"}]},
+            {"title": "draft", "tags": [{"slug": "t"}]},
+        ]
+    }
+    assert statements == 3
+
+
+def test_get_queryset_with_a_slice_is_an_error_of_the_field():
+    fill(2)
+
+    def get_queryset(cls, queryset, info):
+        return queryset[:1]
+
+    schema = optimize(build(Publisher_get_queryset=classmethod(get_queryset)))
+    result, _ = ask(schema, "{ books { title publisher { name } } }")
+
+    assert [row["publisher"] for row in result.data["books"]] == [None] * 4
+    assert {message for message, _ in messages(result)} == {"Cannot filter a query once a slice has been taken."}
+
+
+def test_get_queryset_sees_the_info_of_the_operation():
+    fill(1)
+    seen = []
+
+    def get_queryset(cls, queryset, info):
+        seen.append(info.context["user"])
+        return queryset
+
+    schema = optimize(build(Author_get_queryset=classmethod(get_queryset)))
+    schema.execute(
+        "{ books { author { name } } }", context_value={"user": "Ann"}, execution_context_class=DboptExecutionContext
+    )
+
+    assert seen == ["Ann"]
+
+
+def test_unsaved_parents_answer_as_stock_does():
+    unsaved = [Book(title="new", author=Author(name="not saved"))]
+    text = "{ books { title author { name } editor { name } tags { slug } } }"
+
+    result, statements = ask(optimize(build(books=unsaved)), text)
+    expected = stock(text, books=unsaved)
+
+    assert result.data == expected.data
+    assert messages(result) == messages(expected)
+    assert statements == 0
+
+
+def test_own_resolvers_arguments_and_get_node_are_left_alone():
+    fill(1)
+
+    schema = build(
+        Author_resolve_friends=lambda root, info: [],
+        Author_get_queryset=classmethod(lambda cls, queryset, info: queryset),
+        Author_get_node=classmethod(lambda cls, info, pk: Author(pk=pk, name="from get_node")),
+    )
+    optimize(schema)
+
+    result, _ = ask(schema, "{ authors { friends { name } } books { author { name } } }")
+
+    assert result.data["authors"] == [{"friends": []}]
+    assert result.data["books"][0] == {"author": {"name": "from get_node"}}
+
+
+def test_list_field_with_a_resolver_of_its_own_keeps_it():
+    registry = Registry()
+    meta = type("Meta", (), {"model": Tag, "fields": ["slug"], "registry": registry})
+    tag_node = type("TagNode", (DjangoObjectType,), {"Meta": meta})
+    meta = type("Meta", (), {"model": Book, "fields": ["title"], "registry": registry})
+    fields = {"tags": DjangoListField(tag_node, resolver=lambda root, info: Tag.objects.none())}
+    book_node = type("BookNode", (DjangoObjectType,), {"Meta": meta, **fields})
+    query = {"books": graphene.List(book_node), "resolve_books": lambda root, info: Book.objects.all()}
+    schema = optimize(graphene.Schema(query=type("Query", (graphene.ObjectType,), query)))
+    fill(1)
+
+    result, _ = ask(schema, "{ books { tags { slug } } }")
+
+    assert result.data == {"books": [{"tags": []}, {"tags": []}]}
+
+
+def test_second_optimize_changes_nothing():
+    schema = build()
+    assert optimize(schema) is schema
+    field = schema.graphql_schema.type_map["BookNode"].fields["author"]
+    resolver = field.resolve
+
+    optimize(schema)
+
+    assert field.resolve is resolver
+
+
+def test_optimized_schema_works_under_graphql_core_where_nothing_is_related():
+    Tag.objects.create(slug="t")
+
+    assert optimize(build()).execute("{ tags { slug } }", context_value={}).data == {"tags": [{"slug": "t"}]}
+
+
+def test_ten_thousand_keys_are_loaded_in_chunks(batches):
+    author = Author.objects.create(name="A", email="a@example.com")
+    tag = Tag.objects.create(slug="t")
+    books = Book.objects.bulk_create([Book(title="B", author=author) for _ in range(10_000)])
+    through = Book.tags.through
+    through.objects.bulk_create([through(book=book, tag=tag) for book in books])
+
+    result, statements = ask(optimize(build()), "{ books { tags { slug } } }")
+
+    assert len(result.data["books"]) == 10_000
+    assert {len(row["tags"]) for row in result.data["books"]} == {1}
+    assert batches == [("ToManyLoader", 1000)] * 10
+    assert statements == 21
+
+
+def test_generic_relations_are_left_alone():
+    assert "notes" not in build().graphql_schema.type_map["AuthorNode"].fields
+    assert Note._meta.get_field("subject").related_model is None
