@@ -1,0 +1,1 @@
+"""Models projected to nodes and relationships: declared by apps, written in batches, repeatable."""

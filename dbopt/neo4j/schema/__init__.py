@@ -1,0 +1,1 @@
+"""Graph indexes and constraints: declared in Python, compared with the server, created and verified."""
