@@ -1,0 +1,219 @@
+"""Fill the domain's tables with synthetic rows: one transaction, by COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
+from django.db import models, transaction
+
+from dbopt.intelgraph.copying import copy_rows, reserve_ids
+from dbopt.intelgraph.models import (
+    AuditLog,
+    Entity,
+    EntityEmbedding,
+    Investigation,
+    InvestigationEntity,
+    McpServer,
+    McpSession,
+    Member,
+    Pipeline,
+    Relationship,
+    Run,
+    Source,
+    Tenant,
+)
+from dbopt.intelgraph.synthetic import EPOCH, Generator, Shares, tenant_shares
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+MEMBERS, PIPELINES, SESSIONS = 3, 5, 50
+
+
+@dataclass(slots=True)
+class Seeded:
+    """What a run did; counts of rows by table."""
+
+    tenants: list[str]
+    counts: dict[str, int] = field(default_factory=dict)
+    changed: bool = True
+
+
+class DifferentSeedError(ValueError):
+    """There is synthetic data of the same seed but another size."""
+
+
+def seed(  # noqa: PLR0913 - keyword-only options of a command
+    connection: BaseDatabaseWrapper,
+    *,
+    entities: int,
+    tenants: int,
+    seed_number: int,
+    replace: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Seeded:
+    """Create tenants ``seed-<number>-<rank>`` with users, entities and everything around them.
+
+    A second run with the same arguments changes nothing.
+
+    Raises:
+        DifferentSeedError: data of this seed is there in another size, and replace is off.
+    """
+    shares = tenant_shares(entities, tenants)
+    slugs = [f"seed-{seed_number}-{rank + 1:02}" for rank in range(tenants)]
+    alias = connection.alias
+    with transaction.atomic(using=alias):
+        existing = Tenant.objects.using(alias).filter(slug__startswith=f"seed-{seed_number}-")
+        if existing.exists():
+            if _matches(existing, slugs, shares):
+                return Seeded(slugs, _counts(alias, existing), changed=False)
+            if not replace:
+                raise DifferentSeedError(
+                    f"Synthetic data of seed {seed_number} is there already, in another size. "
+                    "Use --replace to delete it first, or another --seed."
+                )
+            AuditLog.objects.using(alias).filter(tenant__in=list(existing)).delete()
+            existing.delete()
+        for rank, (slug, share) in enumerate(zip(slugs, shares, strict=True)):
+            _Tenant(connection, slug, share, Generator(seed=seed_number, tenant=rank), progress).fill()
+        seeded = Seeded(slugs, _counts(alias, Tenant.objects.using(alias).filter(slug__in=slugs)))
+    progress("analyse")
+    with connection.cursor() as cursor:
+        # Without statistics the planner guesses, and the first queries after loading are slow.
+        for model in (Entity, Relationship, Investigation, InvestigationEntity, Source, AuditLog, Run):
+            cursor.execute(f"ANALYZE {connection.ops.quote_name(model._meta.db_table)}")  # noqa: SLF001
+    return seeded
+
+
+def _matches(existing: models.QuerySet[Tenant], slugs: list[str], shares: list[Shares]) -> bool:
+    sizes = dict(existing.annotate(size=models.Count("entities")).values_list("slug", "size"))
+    return sizes == {slug: share.entities for slug, share in zip(slugs, shares, strict=True)}
+
+
+def _counts(alias: str, tenants: models.QuerySet[Tenant]) -> dict[str, int]:
+    keys = list(tenants.values_list("pk", flat=True))
+    return {
+        name: model._default_manager.using(alias).filter(tenant__in=keys).count()  # noqa: SLF001
+        for name, model in (("entities", Entity), ("relationships", Relationship), ("investigations", Investigation))
+    }
+
+
+class _Tenant:
+    """Fills one tenant."""
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        slug: str,
+        share: Shares,
+        generator: Generator,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.connection, self.slug, self.share, self.make, self.progress = connection, slug, share, generator, progress
+        self.tenant = Tenant.objects.using(connection.alias).create(slug=slug, name=slug.title(), created_at=EPOCH)
+
+    def fill(self) -> None:
+        """Insert all rows, parents first."""
+        share, make, tenant = self.share, self.make, self.tenant.pk
+        users = self._members()
+        entities = self._with_ids(
+            Entity,
+            "tenant_id external_id type canonical_id name confidence props created_at updated_at",
+            share.entities,
+            ((tenant, *row) for row in make.entities(share.entities)),
+        )
+        self._copy(
+            Relationship,
+            "tenant_id external_id source_id target_id type confidence weight valid_from valid_to props "
+            "created_at updated_at",
+            ((tenant, *row) for row in make.relationships(entities, share.relationships)),
+        )
+        investigations = self._with_ids(
+            Investigation,
+            "tenant_id external_id name status priority assigned_to_id created_at updated_at",
+            share.investigations,
+            ((tenant, *row) for row in make.investigations(share.investigations, users)),
+        )
+        self._copy(
+            InvestigationEntity, "investigation_id entity_id added_at", make.memberships(investigations, entities)
+        )
+        self._copy(
+            Source,
+            "tenant_id entity_id type url title created_at",
+            ((tenant, *row) for row in make.sources(entities, share.sources)),
+        )
+        self._copy(
+            AuditLog,
+            "tenant_id actor_id action object_type object_id data created_at",
+            ((tenant, *row) for row in make.audit(entities, users, share.entities)),
+        )
+        self._copy(
+            EntityEmbedding, "entity_id model vector is_stale created_at", make.embeddings(entities, share.embeddings)
+        )
+        self._machinery()
+
+    def _members(self) -> list[int]:
+        users = []
+        user_model = get_user_model()
+        for number in range(MEMBERS):
+            # No password can match: these users are logged in by the demo or by tests only.
+            user, _ = user_model._default_manager.using(self.connection.alias).get_or_create(  # noqa: SLF001
+                **{user_model.USERNAME_FIELD: f"{self.slug}-analyst-{number + 1}"},
+                defaults={"password": make_password(None)},
+            )
+            Member.objects.using(self.connection.alias).create(
+                tenant=self.tenant,
+                user=user,
+                role="lead" if number == 0 else "analyst",
+                email=f"analyst-{number + 1}@{self.slug}.example",
+                created_at=EPOCH,
+            )
+            users.append(user.pk)
+        return users
+
+    def _machinery(self) -> None:
+        alias, make = self.connection.alias, self.make
+        for number in range(2):
+            server = McpServer.objects.using(alias).create(
+                tenant=self.tenant, name=f"tools-{number + 1}", url="https://tools.example", is_enabled=number == 0
+            )
+            self._copy(
+                McpSession,
+                "server_id token_hash started_at ended_at",
+                (
+                    (server.pk, f"{make.random.getrandbits(256):064x}", start, None if index % 5 == 0 else EPOCH)
+                    for index, start in enumerate(make.moment() for _ in range(SESSIONS))
+                ),
+            )
+        pipelines = [
+            Pipeline.objects.using(alias)
+            .create(tenant=self.tenant, slug=f"pipeline-{number + 1}", is_enabled=number > 0, next_run_at=make.moment())
+            .pk
+            for number in range(PIPELINES)
+        ]
+        self._copy(
+            Run,
+            "tenant_id pipeline_id status priority idempotency_key created_at started_at heartbeat_at",
+            ((self.tenant.pk, *row) for row in make.runs(pipelines, self.share.runs)),
+        )
+
+    def _with_ids(
+        self, model: type[models.Model], columns: str, count: int, rows: Iterable[tuple[Any, ...]]
+    ) -> list[int]:
+        ids = reserve_ids(self.connection, model, count)
+        self._copy(model, f"id {columns}", ((pk, *row) for pk, row in zip(ids, rows, strict=True)))
+        return ids
+
+    def _copy(self, model: type[models.Model], columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        table = model._meta.db_table  # noqa: SLF001 - Django's documented Model._meta
+        name = str(model._meta.verbose_name_plural)  # noqa: SLF001
+
+        def tick(count: int) -> None:
+            self.progress(f"{self.slug}: {count:,} {name}")
+
+        tick(0)
+        copy_rows(self.connection, table, columns.split(), rows, tick=tick)
