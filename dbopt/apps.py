@@ -20,14 +20,15 @@ class DboptConfig(AppConfig):
         from dbopt import checks
 
         checks.register_checks()
-        if find_spec("dbopt.monitoring.tracker") is not None:
-            from dbopt.monitoring import tracker
-
-            tracker.install()
         if find_spec("redis") is not None and find_spec("dbopt.cache.observer") is not None:
             from dbopt.cache import observer
 
             observer.install()
+        # After the cache: both insert themselves first, and the tracker must be the outermost.
+        if find_spec("dbopt.monitoring.tracker") is not None:
+            from dbopt.monitoring import tracker
+
+            tracker.install()
         if find_spec("prometheus_client") is not None and find_spec("dbopt.metrics.receivers") is not None:
             from dbopt.metrics import receivers
 

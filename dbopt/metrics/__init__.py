@@ -1,0 +1,1 @@
+"""Prometheus metrics of everything dbopt does, under names that dashboards already know."""

@@ -1,0 +1,69 @@
+"""Counts what the stores announce."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.signals import request_finished
+
+from dbopt.conf import dbopt_settings
+from dbopt.metrics.registry import families
+from dbopt.metrics.samples import sample_now_and_then
+from dbopt.metrics.series import graph_children, loader_label, prefix_children, query_children
+from dbopt.signals import batch_loaded, cache_invalidated, cache_read, cypher_executed, query_executed
+
+_UID = "dbopt.metrics"
+
+
+def install() -> None:
+    """Listen to the stores. Registers no metric yet; repeating it changes nothing."""
+    query_executed.connect(count_query, dispatch_uid=_UID)
+    cypher_executed.connect(count_cypher, dispatch_uid=_UID)
+    cache_read.connect(count_cache_read, dispatch_uid=_UID)
+    cache_invalidated.connect(count_invalidation, dispatch_uid=_UID)
+    batch_loaded.connect(count_batch, dispatch_uid=_UID)
+    request_finished.connect(sample_now_and_then, dispatch_uid=_UID)
+
+
+def count_query(*, alias: str, operation: str, seconds: float, slow: bool, failed: bool, **_: Any) -> None:
+    """Count a SQL statement."""
+    children = query_children(alias, operation)
+    children.duration.observe(seconds)
+    children.total.inc()
+    if failed:
+        children.errors.inc()
+    if slow:
+        children.slow.inc()
+
+
+def count_cypher(*, database: str, access: str, seconds: float, slow: bool, failed: bool, **_: Any) -> None:
+    """Count a Cypher statement."""
+    children = graph_children(database, access)
+    children.duration.observe(seconds)
+    (children.failed if failed else children.passed).inc()
+    if slow:
+        children.slow.inc()
+
+
+def count_cache_read(*, prefix: str, outcome: str, **_: Any) -> None:
+    """Count a call of a cached function; one that went around the cache is neither a hit nor a miss."""
+    children = prefix_children(prefix)
+    if outcome == "hit":
+        children.hits.inc()
+    elif outcome in ("miss", "stale"):
+        children.misses.inc()
+
+
+def count_invalidation(*, tags: int, delivered: bool, **_: Any) -> None:
+    """Count renewed tags."""
+    labels = (dbopt_settings.cache.alias, "yes" if delivered else "no")
+    families().cache_invalidations.labels(*labels).inc(tags)
+
+
+def count_batch(*, loader: str, size: int, hits: int, **_: Any) -> None:
+    """Count a batch of a loader; size 0 tells of hits alone."""
+    made, name = families(), loader_label(loader)
+    if size:
+        made.batch_size.labels(name).observe(size)
+    made.loads.labels(name, "miss").inc(size)
+    made.loads.labels(name, "hit").inc(hits)
