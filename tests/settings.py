@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 
@@ -44,7 +43,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "graphene_django",
     "dbopt",
-    *(["dbopt.intelgraph"] if find_spec("dbopt.intelgraph") else []),
+    "dbopt.intelgraph",
     "tests.testapp",
 ]
 MIDDLEWARE = [

@@ -91,8 +91,10 @@ def test_behind_a_transaction_pooler_nothing_is_sent_that_it_refuses():
         (
             "postgresql://ann:secret@h/x?no_such_option=1",
             {},
-            "The database URL cannot be read. Write it as postgresql://user:password@host:5432/name, "
-            "with special characters of the password percent-encoded.",
+            (
+                "The database URL cannot be read. Write it as postgresql://user:password@host:5432/name, "
+                "with special characters of the password percent-encoded."
+            ),
         ),
         (
             URL,
@@ -109,8 +111,10 @@ def test_behind_a_transaction_pooler_nothing_is_sent_that_it_refuses():
         (
             f"{URL}?options=-c%20lock_timeout%3D1",
             {"pooler": "transaction"},
-            "The database URL has options=..., which a transaction pooler refuses or drops in silence. "
-            "Set them on the role instead: ALTER ROLE ... SET ...",
+            (
+                "The database URL has options=..., which a transaction pooler refuses or drops in silence. "
+                "Set them on the role instead: ALTER ROLE ... SET ..."
+            ),
         ),
     ],
 )
