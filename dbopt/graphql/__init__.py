@@ -5,7 +5,20 @@ Names are loaded at first use: without the extra `graphql` this package can be i
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dbopt.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from dbopt.graphql.connections import KeysetConnectionField as KeysetConnectionField
+    from dbopt.graphql.cypher_loaders import CypherLoader as CypherLoader
+    from dbopt.graphql.executor import DboptExecutionContext as DboptExecutionContext
+    from dbopt.graphql.loaders import DataLoader as DataLoader
+    from dbopt.graphql.model_loaders import ModelLoader as ModelLoader
+    from dbopt.graphql.model_loaders import RelatedLoader as RelatedLoader
+    from dbopt.graphql.registry import clear_loaders as clear_loaders
+    from dbopt.graphql.relations import optimize as optimize
+    from dbopt.graphql.views import GraphQLView as GraphQLView
 
 __all__ = [
     "CypherLoader",
@@ -15,6 +28,7 @@ __all__ = [
     "KeysetConnectionField",
     "ModelLoader",
     "RelatedLoader",
+    "clear_loaders",
     "optimize",
 ]
 
@@ -28,6 +42,7 @@ __getattr__ = lazy_exports(
         "KeysetConnectionField": "connections",
         "ModelLoader": "model_loaders",
         "RelatedLoader": "model_loaders",
+        "clear_loaders": "registry",
         "optimize": "relations",
     },
     extra="graphql",

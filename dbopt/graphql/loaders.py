@@ -163,8 +163,6 @@ class DataLoader(Generic[K, V]):
 
     def close(self) -> None:
         """End the loader and let go of all it holds. The executor does this at the end of an operation."""
-        if self._hits:
-            self._announce(size=0, seconds=0.0)
         self._is_closed = True
         self._job = None
         self.context = None

@@ -47,6 +47,17 @@ def registry_of(context: Any) -> LoaderRegistry:
     return registry
 
 
+def clear_loaders(context: Any) -> None:
+    """Make all loaders of a context forget what they have loaded: call it after a write in a resolver.
+
+    Between the fields of a mutation the executor does it itself.
+    """
+    registry = context.get(_NAME) if isinstance(context, dict) else getattr(context, _NAME, None)
+    if registry is not None:
+        for loader in registry.loaders.values():
+            loader.clear_all()
+
+
 def clear_registry(context: Any) -> None:
     """Close all loaders of a context and forget them; nothing happens where there are none."""
     if isinstance(context, dict):

@@ -13,6 +13,7 @@ from dbopt.graphql.columns import complete
 from dbopt.graphql.nulls import fail
 from dbopt.graphql.plans import FieldPlan, ObjectPlan, Planner
 from dbopt.graphql.promises import hold_again, run_next_job
+from dbopt.graphql.registry import clear_loaders
 from dbopt.graphql.selections import Selections
 
 _INFO_TAIL = GraphQLResolveInfo._fields[5:]
@@ -61,6 +62,8 @@ class Run:
             for field in plan.fields:
                 self.batches.append(Batch(ObjectPlan(root_type, [field], {}), [root_value], [output]))
                 self.drain()
+                # The next field writes: what was loaded until now is of before.
+                clear_loaders(self.context.context_value)
         else:
             self.batches.append(Batch(plan, [root_value], [output]))
             self.drain()
