@@ -143,7 +143,9 @@ class Call:
         except UnencodableError as error:
             _log_once(self._spec.path, str(error))
             return "unencodable"
-        tags = tuple(sorted(recording.tokens)) if recording.follows_tables else ()
+        followed = recording.tokens if recording.follows_tables else {}
+        # Inner functions bring tags that every value of this one is checked against anyway.
+        tags = tuple(sorted(tag for tag in followed if tag not in self._head))
         tokens = {**self._head, **{tag: recording.tokens[tag] for tag in tags}}
         timeout = self._spec.timeout
         entry = Entry(vector_hash(tokens.values()), tags, payload, int((time.time() + timeout) * 1000), seconds)

@@ -139,8 +139,12 @@ class CachedFunction(Generic[P, R]):
             return found.value
         if call is None or call.recording is None:
             return _evaluated(self._function(*args, **kwargs))
-        with recorded(call.recording):
-            result = _evaluated(self._function(*args, **kwargs))
+        try:
+            with recorded(call.recording):
+                result = _evaluated(self._function(*args, **kwargs))
+        except Exception:
+            self._failed(call, started)
+            raise
         self._end(call, result, accept=accept, started=started)
         return result
 
@@ -153,8 +157,12 @@ class CachedFunction(Generic[P, R]):
             return found.value
         if call is None or call.recording is None:
             return await sync_to_async(_evaluated)(await function(*args, **kwargs))
-        with recorded(call.recording):
-            result = await sync_to_async(_evaluated)(await function(*args, **kwargs))
+        try:
+            with recorded(call.recording):
+                result = await sync_to_async(_evaluated)(await function(*args, **kwargs))
+        except Exception:
+            self._failed(call, started)
+            raise
         await sync_to_async(self._end)(call, result, accept=accept, started=started)
         return result
 
@@ -181,6 +189,9 @@ class CachedFunction(Generic[P, R]):
         call.finish(result)
         if accept:
             self._counters.count(call.outcome, reason=call.reason, seconds=time.perf_counter() - started)
+
+    def _failed(self, call: Call, started: float) -> None:
+        self._counters.count(call.outcome, reason="failed", seconds=time.perf_counter() - started)
 
     def _call(self, tenant: str, args: Any, kwargs: Any) -> Call:
         place = self._spec.place(tenant, args, kwargs)

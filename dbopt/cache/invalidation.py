@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connections, models
 
+from dbopt.cache.functions import bypass
 from dbopt.cache.keys import tenant_slug
 from dbopt.cache.servers import server
 from dbopt.cache.tables import database_of, model_tables
@@ -59,7 +60,9 @@ def writes(*written: type[models.Model], using: str | None = None) -> Iterator[N
     ``using`` names the database; None means all of them.
     """
     try:
-        yield
+        # What the block itself reads may hold rows that are not committed yet.
+        with bypass():
+            yield
     finally:
         for alias, tags in _model_tags(written, using).items():
             watch(connections[alias]).wrote(tags)

@@ -8,9 +8,11 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 
 from dbopt.cache.recordings import depend_all, refuse_all, running
-from dbopt.cache.tables import database_of, is_replica, known_among
+from dbopt.cache.relations import relations_of
+from dbopt.cache.tables import database_of, is_replica, known_among, unmanaged_tables
 from dbopt.cache.tokens import database_tag, table_tag
 from dbopt.cache.transactions import TransactionState, watch
+from dbopt.cache.views import forget_views, tables_behind
 from dbopt.statements import Statement, read_statement
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ def _account(statement: Statement, *, connection: BaseDatabaseWrapper, state: Tr
     level = _isolation(statement)
     if level is not None:
         state.saw_isolation(level)
+    if statement.operation == "ddl":
+        forget_views()
     if statement.writes:
         state.wrote(written_tags(statement, connection))
     elif state.pending and not state.is_open():
@@ -100,12 +104,28 @@ def _record(statement: Statement, *, connection: BaseDatabaseWrapper, state: Tra
     if statement.volatile:
         _refuse_following("volatile")
         return
-    tables = known_among(statement.identifiers)
-    if tables:
+    tables = _tables_read(statement, connection)
+    if tables is None:
+        _refuse_following("unknown_table")
+    elif tables:
         database = database_of(connection)
         depend_all([database_tag(database), *sorted(table_tag(database, table) for table in tables)])
-    elif not _is_tableless(statement):
-        _refuse_following("unknown_table")
+
+
+def _tables_read(statement: Statement, connection: BaseDatabaseWrapper) -> frozenset[str] | None:
+    """Return every table a statement reads, those behind views included; None when one of them cannot be told."""
+    tables = known_among(statement.identifiers)
+    if not relations_of(statement.text).issubset(tables):
+        return None
+    if not tables:
+        return tables if _is_tableless(statement) else None
+    unmanaged = unmanaged_tables()
+    for table in tables.intersection(unmanaged):
+        behind = tables_behind(unmanaged[table], connection)
+        if behind is None:
+            return None
+        tables |= behind
+    return tables
 
 
 def _refusal(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.apps import apps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from django.db import models
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -21,14 +21,25 @@ class _Registry:
     def __init__(self) -> None:
         self._models: object = None
         self._names: frozenset[str] = frozenset()
+        self._unmanaged: dict[str, str] = {}
 
     def names(self) -> frozenset[str]:
+        self._refresh()
+        return self._names
+
+    def unmanaged(self) -> Mapping[str, str]:
+        self._refresh()
+        return self._unmanaged
+
+    def _refresh(self) -> None:
         # Django caches this list and replaces it when a model is registered, so identity tells whether it changed.
         registered = apps.get_models(include_auto_created=True, include_swapped=True)
         if registered is not self._models:
             self._names = frozenset(table_name(model) for model in registered)
+            self._unmanaged = {
+                table_name(model): model._meta.db_table for model in registered if not model._meta.managed
+            }
             self._models = registered
-        return self._names
 
 
 _registry = _Registry()
@@ -37,6 +48,11 @@ _registry = _Registry()
 def known_tables() -> frozenset[str]:
     """Return the tables of all installed models, with automatically created many-to-many tables."""
     return _registry.names()
+
+
+def unmanaged_tables() -> Mapping[str, str]:
+    """Return those known tables that Django did not make, which may be views: name -> db_table of the model."""
+    return _registry.unmanaged()
 
 
 def table_name(model: type[models.Model]) -> str:

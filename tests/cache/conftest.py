@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection, connections
 
 from dbopt.cache import counters, servers
+from dbopt.cache.functions import CachedFunction
 
 DEADLINE = 20.0
 
@@ -37,8 +38,13 @@ def valkey():
 
 @pytest.fixture(autouse=True)
 def empty_cache(valkey):
-    """No value, no token, no count, no debt."""
+    """No value, no token, no count, no debt, and no function that knows already what it reads."""
+    from tests.cache import shop
+
     valkey.flushdb()
+    for function in vars(shop).values():
+        if isinstance(function, CachedFunction):
+            function._spec._ahead = ()
     counters.reset_statistics()
     servers.forget()
     yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import connection
 from django.db.models.expressions import RawSQL
+from django.db.transaction import atomic
 
 from dbopt.cache import cached_query
 from tests.cache.conftest import GATE
@@ -48,6 +49,13 @@ def count_slowly():
 def names_then_titles():
     """Two statements with a wait between them."""
     found = list(Author.objects.order_by("name").values_list("name", flat=True))
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {PASSES_GATE}", [GATE])
+    list(Author.objects.annotate(gate=RawSQL(PASSES_GATE, [GATE])))
     return found, list(Book.objects.order_by("title").values_list("title", flat=True))
+
+
+@cached_query(timeout=300)
+def names_of_snapshot():
+    with atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        return list(Author.objects.values_list("name", flat=True))

@@ -39,6 +39,7 @@ def rename_by_update(author):
 def test_r1_slow_select_overlapped_by_a_commit_is_not_served_afterwards(ada, gate, threads, elsewhere, write, warm):
     if warm:
         elsewhere(shop.names)
+        shop.names_slowly._spec.learn(shop.names._spec.ahead)
     reader = threads(shop.names_slowly)
     gate.wait_for_visitor()
 
