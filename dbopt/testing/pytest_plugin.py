@@ -6,7 +6,7 @@ Without that option it starts nothing and imports neither Django nor anything el
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,22 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """Fix the addresses before Django's settings are read; a fixture would be too late."""
     names = early_config.getini(INI)
     if names and not _is_question(early_config):
         _open(early_config, names)
     return (yield)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Keep the graph's tests in one worker: Neo4j Community has one database."""
-    if (
-        _session in config.stash
-        and "neo4j" in config.stash[_session].names
-        and config.getoption("dist", "no") == "load"
-    ):
-        config.option.dist = "loadgroup"
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -58,12 +48,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"dbopt: {_state(config, session, name)}" for name in session.names]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests of the graph into one group of pytest-xdist."""
-    for item in items:
-        if "neo4j" in _needs(item) and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("neo4j"))
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let tests of the graph run one after another, whichever workers got them: Neo4j Community has one database."""
+    if _session not in item.config.stash or "neo4j" not in _needs(item):
+        return (yield)
+    with item.config.stash[_session].alone("neo4j"):
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 from dbopt.exceptions import ServerStartError
 from dbopt.testing.services import Running, Server, launch
-from dbopt.testing.services.folders import Folder, new_folder
+from dbopt.testing.services.folders import Folder, exclusive, new_folder
 from dbopt.testing.services.server import VARIABLES, variables
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Session(Protocol):
 
     def is_done(self, name: str) -> bool:
         """Whether `server` returns or raises at once."""
+
+    def alone(self, name: str) -> AbstractContextManager[None]:
+        """Keep the tests of other workers from a server for a while."""
 
     def close(self) -> None:
         """Stop what was started, and give the environment back as it was."""
@@ -71,6 +75,10 @@ class StartedHere:
     def is_done(self, name: str) -> bool:
         """Whether `server` returns or raises at once."""
         return self._running.is_done(name)
+
+    def alone(self, name: str) -> AbstractContextManager[None]:
+        """Do nothing: this process runs one test at a time."""
+        return nullcontext()
 
     def close(self) -> None:
         """Stop the servers, and give the environment back as it was."""
@@ -122,6 +130,10 @@ class StartedElsewhere:
     def is_done(self, name: str) -> bool:
         """Whether `server` returns or raises at once."""
         return (self.state / f"{name}.json").exists()
+
+    def alone(self, name: str) -> AbstractContextManager[None]:
+        """Keep the tests of other workers from a server for a while."""
+        return exclusive(self.state / f"{name}.lock")
 
     def close(self) -> None:
         """Leave the servers to the process that started them."""
