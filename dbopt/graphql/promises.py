@@ -274,6 +274,11 @@ def hold_again() -> None:
         async_instance.is_tick_used = True
 
 
+def drop_leftovers() -> int:
+    """Forget what promise still has queued in this thread, unless an operation is running in it."""
+    return 0 if _operations.depth else reset_thread_state()
+
+
 def reset_thread_state() -> int:
     """Forget what promise still has queued in this thread; return how many jobs that were."""
     forgotten = len(async_instance.normal_queue) + len(async_instance.late_queue)

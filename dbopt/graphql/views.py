@@ -9,7 +9,7 @@ from graphql import ExecutionResult, GraphQLError
 
 from dbopt.graphql.errors import error_code, with_code
 from dbopt.graphql.executor import DboptExecutionContext
-from dbopt.graphql.promises import reset_thread_state
+from dbopt.graphql.promises import drop_leftovers
 from dbopt.graphql.registry import clear_registry
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class GraphQLView(graphene_django.views.GraphQLView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer a request. Callbacks that an earlier user of this thread left behind are dropped first."""
-        reset_thread_state()
+        drop_leftovers()
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
         return response
 

@@ -15,29 +15,42 @@ from tests.graphql.fuzzing import Answers, StockTableLoader, build_schema, docum
 SEED = os.environ.get("DBOPT_TEST_FUZZ_SEED", "17")
 
 
-def run_one(seed):
+PER_SCHEMA = 5
+
+
+def run_schema(seed):
+    """Run some documents over one random schema; return graphql-core's results."""
     randomness = random.Random(f"schema {seed}")
     face, fields = shapes(randomness)
-    text = document(randomness, face, fields)
-    variables = {"n": 3, "no": randomness.random() < 0.5}
-    expected = execute(
-        build_schema(face, fields, Answers(seed, promises=False)), parse(text), variable_values=variables
-    )
-    for promises in (False, True):
-        answers = Answers(seed, promises=promises)
-        actual = execute(
-            build_schema(face, fields, answers),
-            parse(text),
-            variable_values=variables,
-            context_value={"table": answers.table, "stock": StockTableLoader(answers.table)},
-            execution_context_class=DboptExecutionContext,
-        )
-        told = f"seed {seed}, promises {promises}\n{text}\nexpected errors: {expected.errors}\nactual errors: {actual.errors}"
-        # As text: the order of the keys counts too.
-        assert json.dumps(actual.data) == json.dumps(expected.data), told
-        assert bool(actual.errors) == bool(expected.errors), told
-        assert nulled(actual) == nulled(expected), told
-    return expected
+    plain = build_schema(face, fields, Answers(seed, promises=False))
+    answers = Answers(seed, promises=True)
+    deferred = build_schema(face, fields, answers)
+    results = []
+    for number in range(PER_SCHEMA):
+        text = document(randomness, face, fields)
+        parsed = parse(text)
+        variables = {"n": number, "no": randomness.random() < 0.5}
+        expected = execute(plain, parsed, variable_values=variables)
+        for schema in (plain, deferred):
+            told = f"seed {seed}, document {number}, promises {schema is deferred}\n{text}"
+            actual = execute(
+                schema,
+                parsed,
+                variable_values=variables,
+                context_value={"table": answers.table, "stock": StockTableLoader(answers.table)},
+                execution_context_class=DboptExecutionContext,
+            )
+            compare(actual, expected, told)
+        results.append(expected)
+    return results
+
+
+def compare(actual, expected, told):
+    told = f"{told}\nexpected errors: {expected.errors}\nactual errors: {actual.errors}"
+    # As text: the order of the keys counts too.
+    assert json.dumps(actual.data) == json.dumps(expected.data), told
+    assert bool(actual.errors) == bool(expected.errors), told
+    assert nulled(actual) == nulled(expected), told
 
 
 def nulled(result):
@@ -57,7 +70,7 @@ def nulled(result):
 
 def run_many(count):
     print(f"fuzz seed {SEED}, {count} documents")  # noqa: T201  # shown when it fails
-    results = [run_one(f"{SEED}/{number}") for number in range(count)]
+    results = [result for number in range(count // PER_SCHEMA) for result in run_schema(f"{SEED}/{number}")]
     with_errors = sum(1 for result in results if result.errors)
     with_data = sum(1 for result in results if result.data)
     # The documents are worth something: neither all empty nor all clean.

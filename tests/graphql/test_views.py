@@ -17,6 +17,7 @@ from promise.promise import async_instance
 from dbopt.exceptions import InvalidCursorError, PageSizeError, TenantRequiredError
 from dbopt.graphql import DataLoader, GraphQLView, optimize
 from dbopt.tenancy import require_tenant
+from tests.graphql.running import run
 from tests.testapp.models import Author, Book
 
 REGISTRY = Registry()
@@ -205,6 +206,15 @@ def test_what_another_user_of_the_thread_left_behind_never_runs(author):
 
     assert answer == (200, {"data": {"name": "Dr Ann"}})
     assert ran == []
+
+
+def test_request_inside_a_resolver_leaves_the_outer_operation_alone(author):
+    def name(root, info):
+        first = AuthorNames(info.context).load(author.pk)
+        assert post(f"{{ name(pk: {author.pk}) }}") == (200, {"data": {"name": "Dr Ann"}})
+        return first
+
+    assert run("type Query { name: String }", "{ name }", resolvers={"Query.name": name}).data == {"name": "Ann"}
 
 
 @override_settings(GRAPHENE={"MIDDLEWARE": []})
