@@ -189,3 +189,20 @@ def test_help_has_examples():
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
 
     assert "python -m dbopt.testing.services run -- pytest -x" in done.stdout
+
+
+def test_docker_without_an_engine_is_status_3(clean_environment, services_tmp, tmp_path):
+    environment = {**clean_environment, "DBOPT_SERVICES": "docker", "DOCKER_HOST": "tcp://127.0.0.1:1"}
+
+    done = subprocess.run(
+        [*COMMAND, "--only", "redis", "--", "true"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 3, done.stderr
+    assert "Valkey cannot be had. DBOPT_SERVICES is docker, and Docker says: DockerException" in done.stderr
+    assert run_folders(services_tmp) == []
