@@ -18,18 +18,16 @@ class DboptConfig(AppConfig):
     def ready(self) -> None:
         """Register checks and observers; nothing here connects to a server."""
         from dbopt import checks
+        from dbopt.monitoring import tracker
 
         checks.register_checks()
-        if find_spec("redis") is not None and find_spec("dbopt.cache.observer") is not None:
+        tracker.install()
+        # The observer of the cache comes second: monitoring stays outermost and counts what the cache asks, too.
+        if find_spec("redis") is not None:
             from dbopt.cache import observer
 
             observer.install()
-        # After the cache: both insert themselves first, and the tracker must be the outermost.
-        if find_spec("dbopt.monitoring.tracker") is not None:
-            from dbopt.monitoring import tracker
-
-            tracker.install()
-        if find_spec("prometheus_client") is not None and find_spec("dbopt.metrics.receivers") is not None:
+        if find_spec("prometheus_client") is not None:
             from dbopt.metrics import receivers
 
             receivers.install()

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import ConfigurationError
+from dbopt.neo4j.schema.conflicts import check_graph_schemas
 
 if TYPE_CHECKING:
     from django.apps import AppConfig
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 def register_checks() -> None:
     """Register every check of dbopt; called once, when the apps are ready."""
     register(check_settings, "dbopt")
+    register(check_graph_schemas, "dbopt")
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """DBOPT can be read: no unknown key, no value of the wrong type."""
     try:
         dbopt_settings.reload()
-        _ = dbopt_settings.cache
+        dbopt_settings.load()
     except ConfigurationError as error:
         return [Error(str(error), hint="See docs/settings.md for all keys.", id="dbopt.E001")]
     return []

@@ -173,12 +173,20 @@ class DboptSettings:
     def __getattr__(self, name: str) -> Any:
         if name not in _SECTIONS and name != "neo4j":
             raise AttributeError(name)
-        with self._lock:
-            self.__dict__.update(parse(getattr(django_settings, "DBOPT", {})))
+        self.load()
         return self.__dict__[name]
 
     def __repr__(self) -> str:
         return f"<DboptSettings {sorted(set(self.__dict__) - {'_lock'})}>"
+
+    def load(self) -> None:
+        """Parse the setting now.
+
+        Raises:
+            ConfigurationError: it cannot be read.
+        """
+        with self._lock:
+            self.__dict__.update(parse(getattr(django_settings, "DBOPT", {})))
 
     def reload(self) -> None:
         """Forget what was parsed; the next use parses again."""

@@ -103,8 +103,8 @@ def console(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         with traced() as trace:
             answer = _view.execute_graphql_request(request, {}, query, None, None)
-        body = {"data": answer.data}
-        if answer.errors:
+        body: dict[str, Any] = {"data": answer.data if answer else None}
+        if answer and answer.errors:
             body["errors"] = [_view.format_error(error) for error in answer.errors]
         shown |= {
             "answer": json.dumps(body, indent=2, ensure_ascii=False, default=str),

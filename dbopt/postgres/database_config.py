@@ -5,6 +5,7 @@ Sources: PostgreSQL 18 chapters 19.11 (client connection defaults) and 32.1 (con
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -155,7 +156,7 @@ def _check_sizes(min_size: int, max_size: int) -> None:
         )
 
 
-def _check_seconds(limits: dict[str, float | None]) -> None:
+def _check_seconds(limits: Mapping[str, float | None]) -> None:
     for name, seconds in limits.items():
         # "not <=" instead of ">": NaN is refused too.
         if seconds is not None and not 0 < seconds <= _LONGEST_WAIT:
@@ -177,7 +178,7 @@ def _options(
     return options
 
 
-def _startup_options(given: str, limits: dict[str, float | None], *, read_only: bool) -> str:
+def _startup_options(given: str, limits: Mapping[str, float | None], *, read_only: bool) -> str:
     settings = {name: str(round(seconds * 1000)) for name, seconds in limits.items() if seconds is not None}
     if read_only:
         settings["default_transaction_read_only"] = "on"

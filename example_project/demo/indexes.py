@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
-from dbopt.intelgraph.models import Entity, Investigation, Relationship
+from dbopt.intelgraph.models import Entity, Relationship
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -64,10 +64,19 @@ def _queries(tenant: int) -> Iterator[tuple[str, str, QuerySet[Any, Any]]]:
         Relationship.objects.filter(source_id=hub).order_by("-confidence").values("target_id", "type")[:50],
     )
     yield (
-        "investigations of a tenant by status and priority",
-        "idx_inv_tenant_status_prio",
-        Investigation.objects.filter(tenant_id=tenant, status="open").order_by("-priority", "-created_at", "-id")[:50],
+        "relationships with a property",
+        "idx_rel_props",
+        Relationship.objects.filter(props__contains=_a_property(tenant)),
     )
+
+
+def _a_property(tenant: int) -> dict[str, str]:
+    """A property with a text value that some relationship has."""
+    for props in Relationship.objects.filter(tenant_id=tenant).values_list("props", flat=True)[:100]:
+        for name, value in props.items():
+            if isinstance(value, str):
+                return {name: value}
+    return {"none": "none"}
 
 
 def _plan(queryset: QuerySet[Any, Any]) -> Plan:

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 # Set for the inner process, which finds the servers' addresses in its environment: what was started, as JSON.
@@ -84,7 +83,7 @@ class Command(BaseCommand):
                 for name, server in running.servers.items()
             }
             environment = {**os.environ, **running.environment, SERVERS: json.dumps(started)}
-            manage = Path(settings.BASE_DIR).parent / "manage.py"
+            manage = Path(__file__).parents[3] / "manage.py"
             inner = subprocess.Popen([sys.executable, str(manage), *sys.argv[1:]], env=environment)  # noqa: S603
             try:
                 code = inner.wait()

@@ -1,0 +1,70 @@
+"""GraphQL queries that the console offers and the demo measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A query with the title of its button."""
+
+    title: str
+    query: str
+
+
+NESTED = """{
+  entities(first: 100) {
+    edges {
+      node {
+        id
+        name
+        type
+        outgoing { id type confidence target { id name type } }
+      }
+    }
+  }
+}"""
+
+EXAMPLES = (
+    Example("100 entities, their relationships, the other ends", NESTED),
+    Example(
+        "A page of entities with its cursor",
+        """{
+  entities(first: 10) {
+    edges { cursor node { id name type createdAt } }
+    pageInfo { endCursor hasNextPage }
+  }
+}""",
+    ),
+    Example(
+        "Search by a part of the name",
+        """{
+  entities(text: "bank", first: 20) {
+    edges { node { id name type confidence } }
+  }
+}""",
+    ),
+    Example(
+        "Neighbours from the graph",
+        """{
+  entities(first: 20) {
+    edges {
+      node {
+        name
+        neighbours(limit: 5) { name relationshipType isOutgoing }
+      }
+    }
+  }
+}""",
+    ),
+    Example(
+        "Investigations with their entities",
+        """{
+  investigations(first: 10) {
+    edges { node { name status priority entities { name type } } }
+  }
+}""",
+    ),
+    Example("A page that is too large", "{ entities(first: 1001) { edges { node { id } } } }"),
+)
