@@ -65,7 +65,7 @@ class Count(OfRun):
 
 
 class Broken(OfRun):
-    query = "UNWIND $keys AS key RETRUN key"
+    query = "UNWIND $keys AS key NONSENSE key"
 
 
 def load(loader, *keys):
