@@ -122,7 +122,8 @@ def _of_code(error: Exception, code: str | None, place: Place) -> tuple[type[Gra
     code = code or ""
     if ".Schema." in code:
         return _of_schema(code, place)
-    if code.startswith("Neo.ClientError.Security.") or isinstance(error, exceptions.AuthError | exceptions.Forbidden):
+    # Not the driver's class Forbidden: it also stands for schema and data in one transaction.
+    if code.startswith("Neo.ClientError.Security.") or isinstance(error, exceptions.AuthError):
         return GraphAuthError, (
             f"{place} refused the user ({code}) for query {place.query}. Check USER and PASSWORD of "
             f'DBOPT["NEO4J"]["{place.alias}"], and the rights of that user.'

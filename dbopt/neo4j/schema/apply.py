@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 
 _POLL = 0.2
+# How long an index that looks like half of a constraint is taken for one that another run is making.
+_SETTLE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def apply_rules(graph: Graph, declared: Sequence[Rule], *, timeout: float, allow
         GraphSchemaConflictError: the declarations contradict each other; nothing was changed.
         GraphError: the server is out of reach.
     """
-    before = make_plan(declared, read_live(graph))
+    before = _settled_plan(graph, declared, timeout=timeout)
     if before.errors:
         raise GraphSchemaConflictError(
             "\n".join(["The declarations contradict each other; nothing was changed.", *_texts(before)]),
@@ -81,8 +83,10 @@ def apply_rules(graph: Graph, declared: Sequence[Rule], *, timeout: float, allow
         report(f"{number}/{len(todo)} {item.kind} {item.target}")
         run.carry_out(item, allow_drop=allow_drop)
     _wait_online(graph, declared, timeout=timeout, report=report)
-    after = make_plan(declared, read_live(graph))
-    return Applied(before, after, tuple(run.created), tuple(run.dropped), tuple(run.refused))
+    after = _settled_plan(graph, declared, timeout=timeout)
+    there = {item.rule.key for item in after.having(OK, COVERED) if item.rule is not None}
+    refused = [item for item in run.refused if item.item.rule is None or item.item.rule.key not in there]
+    return Applied(before, after, tuple(run.created), tuple(run.dropped), tuple(refused))
 
 
 class _Run:
@@ -127,7 +131,7 @@ class _Run:
 
     def _is_there(self, rule: Rule) -> bool:
         # The key decides: two deploys may have named the same rule differently.
-        plan = make_plan(self.declared, read_live(self.graph))
+        plan = _settled_plan(self.graph, self.declared, timeout=self.timeout)
         return any(item.rule is not None and item.rule.key == rule.key for item in plan.having(OK, COVERED))
 
     def _data_against(self, rule: Rule) -> str:
@@ -154,6 +158,28 @@ class _Run:
             return ""
         near = difflib.get_close_matches(str(wanted), known, n=1)
         return f"the server has no analyzer {wanted!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _settled_plan(graph: Graph, declared: Sequence[Rule], *, timeout: float) -> Plan:
+    """Compare with the server once no other run is in the middle of creating a constraint.
+
+    The server shows the index of a constraint before it shows the constraint, and then as an index of its own.
+    """
+    began = time.monotonic()
+    while True:
+        plan = make_plan(declared, read_live(graph))
+        halves = [
+            index for item in plan.items for index in item.drops if item.rule is not None and _is_half(index, item.rule)
+        ]
+        waited = time.monotonic() - began
+        populating = any(index.state == "POPULATING" for index in halves)
+        if not halves or waited > (timeout if populating else min(timeout, _SETTLE)):
+            return plan
+        time.sleep(_POLL)
+
+
+def _is_half(index: LiveRule, rule: Rule) -> bool:
+    return rule.kind in INDEXED_KINDS and (index.name, index.key) == (rule.name, rule.range_key)
 
 
 def _wait_online(graph: Graph, declared: Sequence[Rule], *, timeout: float, report: Report) -> None:
