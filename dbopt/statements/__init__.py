@@ -1,0 +1,150 @@
+"""One reader of SQL text for monitoring, cache and router: verb, names, fingerprint.
+
+It reads tokens, not grammar: one pass, linear in the length of the text, and never an exception.
+Where a text does not tell, the answer is the careful one: it writes, the name may be a table's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from dbopt.statements.reading import Reading
+from dbopt.statements.words import OPERATIONS
+
+__all__ = ["LONGEST_REMEMBERED", "LONGEST_TEXT", "REMEMBERED", "Statement", "read_statement"]
+
+REMEMBERED = 2048
+LONGEST_REMEMBERED = 8192
+LONGEST_TEXT = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What the text of a statement says, without its values.
+
+    Attributes:
+        verb: first keyword, lower-case; of ``WITH`` the statement behind the common tables; empty for an empty text.
+        operation: select, insert, update, delete, txn, ddl or other: a closed set, fit for a metric label.
+        writes: it may change rows or definitions, also inside ``WITH``; True where the text does not tell (EXECUTE).
+            What a called function writes does not show: see `functions`.
+        locks: it locks rows or tables (FOR UPDATE and its like, LOCK TABLE).
+        volatile: its answer may change without any write (now(), random(), nextval(), 'today' ...).
+        identifiers: names in it, unquoted ones folded to lower case; every table it names is among them.
+        functions: names directly before a parenthesis, without schema.
+        cascade: the word CASCADE stands in it.
+        isolation: level in lower case that a SET TRANSACTION, SET SESSION CHARACTERISTICS, BEGIN or START chooses.
+        statements: how many statements the text holds; `verb` and `operation` are those of the first.
+        text: normalised: values as ``?``, lists collapsed, comments gone; at most LONGEST_TEXT characters.
+        fingerprint: 16 hexadecimal digits of the normalised text; the same in every process.
+        is_whole: the normalised text was not cut.
+    """
+
+    verb: str
+    operation: str
+    writes: bool
+    locks: bool
+    volatile: bool
+    identifiers: frozenset[str]
+    functions: frozenset[str]
+    cascade: bool
+    isolation: str | None
+    statements: int
+    text: str
+    fingerprint: str
+    is_whole: bool = True
+
+
+class _Memory:
+    """The last statements by text, in two generations: about an LRU, without a lock and without moving on a hit.
+
+    Threads that turn the generations at once lose some entries, nothing else; there is no lock to be held in a fork.
+    """
+
+    __slots__ = ("old", "young")
+
+    def __init__(self) -> None:
+        self.young: dict[str, Statement] = {}
+        self.old: dict[str, Statement] = {}
+
+    def keep(self, text: str, statement: Statement) -> None:
+        if len(self.young) >= REMEMBERED // 2:
+            self.old, self.young = self.young, {}
+        self.young[text] = statement
+
+
+_memory = _Memory()
+
+
+def read_statement(sql: object, connection: Any = None) -> Statement:
+    """Read a statement; one that was read before costs a look-up.
+
+    Never raises: what cannot be read at all has an empty text and counts as a write. Thread-safe.
+
+    Args:
+        sql: str, bytes, or an object with ``as_string`` (``psycopg.sql``), which is not remembered.
+        connection: Django's connection; lets ``psycopg.sql`` objects be read as they will be sent.
+    """
+    if type(sql) is str:
+        known = _memory.young.get(sql)
+        return known if known is not None else _remember(sql)
+    if isinstance(sql, (bytes, bytearray, memoryview)):
+        return _remember(bytes(sql).decode("utf-8", "replace"))
+    try:
+        as_string = getattr(sql, "as_string", None)
+        text = str(sql if as_string is None else as_string(getattr(connection, "connection", None)))
+    except Exception:  # noqa: BLE001 - a foreign object; the driver will tell the caller what is wrong with it
+        return _UNREADABLE
+    return _remember(text) if as_string is None else _read(text)
+
+
+def _remember(text: str) -> Statement:
+    statement = _memory.young.get(text)
+    if statement is None:
+        statement = _memory.old.get(text) or _read(text)
+        if len(text) <= LONGEST_REMEMBERED:
+            _memory.keep(text, statement)
+    return statement
+
+
+def _read(text: str) -> Statement:
+    reading = Reading(text)
+    normal = str(reading.text)
+    is_whole = len(normal) <= LONGEST_TEXT
+    normal = normal if is_whole else normal[:LONGEST_TEXT]
+    return Statement(
+        verb=reading.verb,
+        operation=OPERATIONS.get(reading.verb, "other"),
+        writes=reading.writes,
+        locks=reading.locks,
+        volatile=reading.volatile,
+        identifiers=frozenset(reading.identifiers),
+        functions=frozenset(reading.functions),
+        cascade=reading.cascade,
+        isolation=reading.isolation,
+        statements=reading.statements,
+        text=normal,
+        fingerprint=_fingerprint(normal),
+        is_whole=is_whole,
+    )
+
+
+def _fingerprint(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+_UNREADABLE = Statement(
+    verb="",
+    operation="other",
+    writes=True,
+    locks=False,
+    volatile=True,
+    identifiers=frozenset(),
+    functions=frozenset(),
+    cascade=False,
+    isolation=None,
+    statements=0,
+    text="",
+    fingerprint=_fingerprint(""),
+)
