@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 import redis
+from django.apps import apps
 from django.conf import settings
 from django.db import connection, connections
 
@@ -77,7 +78,27 @@ def connect():
 
 
 @pytest.fixture
-def outside(transactional_db):
+def shop_database(django_db_setup, django_db_blocker):
+    """The bookshop's tables with real commits, empty again afterwards.
+
+    Emptying these few takes a hundredth of the time that Django's flush of all tables takes.
+    """
+    with django_db_blocker.unblock():
+        yield
+        connections.close_all()
+        tables = [
+            table
+            for model in apps.get_app_config("testapp").get_models(include_auto_created=True)
+            for table in [model._meta.db_table]
+            if model._meta.managed
+        ]
+        with connect() as cleaner:
+            cleaner.execute("SET session_replication_role = replica")
+            cleaner.execute("; ".join(f'DELETE FROM "{table}"' for table in tables))
+
+
+@pytest.fixture
+def outside(shop_database):
     """A connection that Django knows nothing of, like another program's."""
     with connect() as holder:
         yield holder

@@ -11,11 +11,11 @@ from django.test.utils import isolate_apps
 from dbopt.cache import cached_query
 from tests.testapp.models import Author, Book, Note, Profile, Publisher, Tag
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("shop_database")
 
 
 @pytest.fixture
-def book(transactional_db):
+def book(shop_database):
     ada = Author.objects.create(name="Ada", email="ada@example.org")
     Profile.objects.create(author=ada, biography="first")
     book = Book.objects.create(title="Notes", author=ada, publisher=Publisher.objects.create(name="Penguin"))

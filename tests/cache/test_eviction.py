@@ -11,11 +11,11 @@ from dbopt.cache.entries import HEADER_BYTES
 from tests.cache import shop
 from tests.testapp.models import Author
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("shop_database")
 
 
 @pytest.fixture
-def ada(transactional_db):
+def ada(shop_database):
     return Author.objects.create(name="Ada", email="ada@example.org")
 
 

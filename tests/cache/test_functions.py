@@ -20,11 +20,11 @@ from dbopt.signals import cache_invalidated, cache_read
 from tests.cache import shop
 from tests.testapp.models import Author, Book, Publisher
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("shop_database")
 
 
 @pytest.fixture
-def ada(transactional_db):
+def ada(shop_database):
     return Author.objects.create(name="Ada", email="ada@example.org")
 
 

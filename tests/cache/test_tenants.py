@@ -13,7 +13,7 @@ from dbopt.exceptions import TenantRequiredError
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.testapp.models import Book, Shop
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("shop_database")
 
 
 @pytest.fixture(params=[False, True], ids=["optional", "required"])
@@ -23,7 +23,7 @@ def required(request):
 
 
 @pytest.fixture
-def shops(transactional_db):
+def shops(shop_database):
     Shop.objects.create(code="one", tenant=1)
     Shop.objects.create(code="two", tenant=2)
 

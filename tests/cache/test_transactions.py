@@ -7,16 +7,15 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.transaction import atomic
-from django.test import TestCase
 
 from tests.cache import shop
 from tests.testapp.models import Author
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("shop_database")
 
 
 @pytest.fixture
-def ada(transactional_db):
+def ada(shop_database):
     return Author.objects.create(name="Ada", email="ada@example.org")
 
 
@@ -208,21 +207,3 @@ def test_one_commit_renews_all_its_tokens_in_one_round_trip(ada, commands):
         rename()
 
     assert sent == [["SET"]]
-
-
-class InsideTestCase(TestCase):
-    """Everything happens in one transaction that is rolled back: nothing of it is ever stored."""
-
-    def test_rows_of_the_test_are_read_past_the_cache(self):
-        Author.objects.create(name="Ada", email="ada@example.org")
-        assert shop.names() == ["Ada"]
-        Author.objects.create(name="Grace", email="grace@example.org")
-        assert shop.names() == ["Ada", "Grace"]
-
-    def test_captured_hooks_do_not_make_uncommitted_rows_shareable(self):
-        from dbopt.cache.counters import counters_of
-
-        with self.captureOnCommitCallbacks(execute=True), atomic():
-            Author.objects.create(name="Ada", email="ada@example.org")
-        assert shop.names() == ["Ada"]
-        assert counters_of(shop.names._spec.name).snapshot()["sets"] == 0

@@ -13,7 +13,7 @@ from dbopt.cache import cached_query
 from tests.cache import shop
 from tests.testapp.models import Author, Book, Note, Profile, Publisher, Tag
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("shop_database")
 
 
 @cached_query(timeout=300)
@@ -30,7 +30,7 @@ def everything():
 
 
 @pytest.fixture
-def shelf(transactional_db):
+def shelf(shop_database):
     ada = Author.objects.create(name="Ada", email="ada@example.org")
     Profile.objects.create(author=ada, biography="first")
     book = Book.objects.create(title="Notes", author=ada, editor=ada, pages=10)
