@@ -45,7 +45,8 @@ def compare(tenant: int) -> list[dict[str, Any]]:
 def _queries(tenant: int) -> Iterator[tuple[str, str, QuerySet[Any, Any]]]:
     entities = Entity.objects.filter(tenant_id=tenant)
     kind = entities.values_list("type", flat=True).first()
-    sample = entities.order_by("-id").values_list("name", flat=True).first() or ""
+    # A long name is a rare text, which is what people search for.
+    sample = max(entities.values_list("name", flat=True)[:200], key=len, default="")
     hub = Relationship.objects.filter(tenant_id=tenant).values_list("source_id", flat=True).first()
     yield (
         "entities of a tenant and type, newest first",
