@@ -8,7 +8,7 @@ from django.core.signals import request_finished
 
 from dbopt.conf import dbopt_settings
 from dbopt.metrics.registry import families
-from dbopt.metrics.samples import sample_now_and_then
+from dbopt.metrics.samples import prepare_for_forks, sample_now_and_then
 from dbopt.metrics.series import graph_children, loader_label, prefix_children, query_children
 from dbopt.signals import batch_loaded, cache_invalidated, cache_read, cypher_executed, query_executed
 
@@ -22,6 +22,7 @@ def install() -> None:
     cache_read.connect(count_cache_read, dispatch_uid=_UID)
     cache_invalidated.connect(count_invalidation, dispatch_uid=_UID)
     batch_loaded.connect(count_batch, dispatch_uid=_UID)
+    prepare_for_forks()
     request_finished.connect(sample_now_and_then, dispatch_uid=_UID)
 
 

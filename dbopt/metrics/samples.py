@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -29,16 +30,26 @@ class _Sampler:
         """Say whether the last sample of this process is old enough for another."""
         return self._pid != os.getpid() or time.monotonic() - self._sampled >= _INTERVAL
 
+    def forget_lock(self) -> None:
+        """Begin with a free lock, in a forked child: the thread that held it does not exist there."""
+        self._lock = Lock()
+
     def sample(self) -> None:
-        """Write all gauges, and add what was counted since."""
+        """Write all gauges, and add what was counted since; a failure is counted and goes no further."""
         made = families()
         with self._lock:
             self._pid, self._sampled = os.getpid(), time.monotonic()
-            for state in pool_states():
-                self._write(made, state)
-            for prefix, counted in _cache_prefixes().items():
-                prefix_children(prefix).sets.inc(self._grown(f"sets {prefix}", counted))
+            try:
+                self._copy(made)
+            except Exception:  # noqa: BLE001 - the border: this runs at the end of every request
+                InternalErrors.count += 1
             made.internal_errors.inc(self._grown("internal errors", InternalErrors.count))
+
+    def _copy(self, made: Families) -> None:
+        for state in pool_states():
+            self._write(made, state)
+        for prefix, counted in _cache_prefixes().items():
+            prefix_children(prefix).sets.inc(self._grown(f"sets {prefix}", counted))
 
     def _write(self, made: Families, state: PoolState) -> None:
         labels = (state.alias, state.pool_type)
@@ -56,6 +67,12 @@ class _Sampler:
 
 
 _sampler = _Sampler()
+
+
+@lru_cache(maxsize=1)
+def prepare_for_forks() -> None:
+    """Have children begin with a free lock; repeating it changes nothing."""
+    os.register_at_fork(after_in_child=_sampler.forget_lock)
 
 
 def sample_now() -> None:

@@ -97,7 +97,7 @@ class StatementRow:
         self.text = text
         self.calls = self.slow = self.errors = 0
         self.seconds = self.max_seconds = self.last_seen = 0.0
-        self.buckets: dict[int, int] = {}
+        self.buckets = [0] * (len(BOUNDS) + 1)
         self.origin: str | None = None
         self.route = NO_ROUTE
 
@@ -108,8 +108,7 @@ class StatementRow:
         self.errors += other.errors
         self.seconds += other.seconds
         self.max_seconds = max(self.max_seconds, other.max_seconds)
-        for bucket, count in other.buckets.items():
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        self.buckets = [mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)]
         if other.last_seen >= self.last_seen:
             self.last_seen = other.last_seen
             self.route = other.route
@@ -118,8 +117,8 @@ class StatementRow:
     def percentile(self, share: float) -> float:
         """Return the upper bound, in seconds, of the fastest `share` (0..1) of the calls."""
         needed, seen = share * self.calls, 0
-        for bucket in sorted(self.buckets):
-            seen += self.buckets[bucket]
+        for bucket, count in enumerate(self.buckets):
+            seen += count
             if seen >= needed:
                 return min(BOUNDS[bucket], self.max_seconds) if bucket < len(BOUNDS) else self.max_seconds
         return self.max_seconds
@@ -159,13 +158,14 @@ class Aggregate:
             row = self._row(seen)
             row.calls += 1
             row.seconds += seen.seconds
-            row.buckets[bucket] = row.buckets.get(bucket, 0) + 1
+            row.buckets[bucket] += 1
             row.max_seconds = max(row.max_seconds, seen.seconds)
             row.last_seen = now
             row.route = seen.route
             if seen.origin is not None:
                 row.origin = seen.origin
-            row.errors += seen.failed
+            if seen.failed:
+                row.errors += 1
             if seen.slow:
                 row.slow += 1
                 self._events.append(_slow_event(seen, now))

@@ -13,6 +13,7 @@ from django.db.utils import ProgrammingError
 from django.test import AsyncClient, Client, override_settings
 from psycopg import sql
 
+from dbopt.metrics import samples
 from dbopt.metrics.names import CappedNames
 from dbopt.metrics.registry import OPERATIONS
 from dbopt.monitoring import tracker
@@ -38,15 +39,14 @@ def test_statement_is_in_histogram_and_counters(scrape):
     assert grown("postgres_query_duration_seconds_count") == 1
     assert grown("postgres_query_duration_seconds_bucket", le="10.0") == 1
     assert grown("postgres_query_errors_total") == 0
-    assert grown("postgres_slow_query_total") == 0
 
 
 def test_slow_and_failed_statements_have_counters_with_the_same_labels(scrape):
     labels = {"alias": "default", "operation": "select"}
     before = scrape()
 
-    with override_settings(DBOPT={"MONITORING": {"SLOW_QUERY_MS": 5}}), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_sleep(0.01)")
+    with override_settings(DBOPT={"MONITORING": {"SLOW_QUERY_MS": 300}}), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.35)")
         with pytest.raises(ProgrammingError):
             cursor.execute("SELECT nope")
     after = scrape()
@@ -135,6 +135,17 @@ def test_faults_of_the_tracker_are_counted(scrape, monkeypatch):
     monkeypatch.setattr(tracker, "read_statement", lambda *_: 1 / 0)
 
     Author.objects.count()
+
+    monkeypatch.undo()
+    assert scrape()("dbopt_internal_errors_total") == before + 1
+
+
+def test_fault_while_sampling_ends_no_request(monkeypatch, scrape):
+    before = scrape()("dbopt_internal_errors_total")
+    monkeypatch.setattr(samples, "pool_states", lambda: 1 / 0)
+    monkeypatch.setattr(samples._sampler, "_sampled", 0.0)
+
+    samples.sample_now_and_then()
 
     monkeypatch.undo()
     assert scrape()("dbopt_internal_errors_total") == before + 1

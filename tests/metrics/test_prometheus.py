@@ -18,6 +18,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.db import connection
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import path
@@ -47,12 +48,10 @@ def author_names(first):
 
 
 def work(request):
-    from django.db import connection
-
     author_names(int(request.GET["round"]))
     author_names(int(request.GET["round"]))
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_sleep(0.02)")
+        cursor.execute("SELECT pg_sleep(0.25)")
     return HttpResponse(str(User.objects.count()))
 
 
@@ -145,12 +144,14 @@ def until(attempt, seconds=20):
 
 def test_three_expressions_of_the_guide_have_data(tmp_path):
     dbopt = {
-        "MONITORING": {"SLOW_QUERY_MS": 10},
+        "MONITORING": {"SLOW_QUERY_MS": 200},
         "METRICS": {"NETWORKS": ["127.0.0.0/8"]},
         "HEALTH": {"NETWORKS": ["127.0.0.0/8"]},
     }
     middleware = ["dbopt.health.middleware.HealthMiddleware", "dbopt.monitoring.middleware.MonitoringMiddleware"]
     start = os.getpid() * 1000
+    # Held by the test: those of the requests are closed at their ends.
+    connection.ensure_connection()
     with (
         override_settings(DBOPT=dbopt, MIDDLEWARE=middleware, ROOT_URLCONF=__name__),
         serving() as target,

@@ -84,16 +84,16 @@ def test_failed_statement_is_counted_and_its_error_reaches_the_caller(statistics
     assert (row.calls, row.errors) == (1, 1)
 
 
-@override_settings(DBOPT={"MONITORING": {"SLOW_QUERY_MS": 20, "ORIGIN_SAMPLE": 0}})
+@override_settings(DBOPT={"MONITORING": {"SLOW_QUERY_MS": 300, "ORIGIN_SAMPLE": 0}})
 def test_slow_statement_is_listed_with_its_origin_and_a_fast_one_is_not(statistics):
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-        cursor.execute("SELECT pg_sleep(%s)", [0.03])
+        cursor.execute("SELECT pg_sleep(%s)", [0.35])
 
     (row,) = reports.slow_queries()
     assert row.sql == "SELECT pg_sleep(?)"
     assert row.slow == row.calls == 1
-    assert row.max_ms >= 30
+    assert row.max_ms >= 350
     (event,) = reports.slow_events()
     assert event.fingerprint == row.fingerprint
     assert event.origin.startswith("tests/monitoring/test_tracker.py:")
@@ -259,7 +259,7 @@ def test_threads_lose_no_count(statistics):
         thread.join()
 
     (row,) = statistics.rows(window=60)
-    assert (row.calls, row.slow, sum(row.buckets.values())) == (2000, 2000, 2000)
+    assert (row.calls, row.slow, sum(row.buckets)) == (2000, 2000, 2000)
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
