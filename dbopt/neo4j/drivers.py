@@ -92,6 +92,12 @@ class DriverRegistry:
         self._notice_fork()
         return self._drivers.get(driver_key(settings))
 
+    def forget(self, pooled: PooledDriver) -> None:
+        """Drop a driver that somebody closed behind our back; the next use makes a new one."""
+        with self._lock:
+            for key in [key for key, value in self._drivers.items() if value is pooled]:
+                del self._drivers[key]
+
     def close(self, settings: Neo4jSettings | None = None) -> None:
         """Close one driver, or all; the next use makes a new one. Queries that are running fail."""
         self._notice_fork()
@@ -182,7 +188,7 @@ def _make_driver(key: DriverKey) -> neo4j.Driver:
         "notifications_min_severity": "WARNING",
         "user_agent": f"dbopt/{__version__} django/{django.get_version()}",
     }
-    version = _version(client.__version__)
+    version = driver_version()
     if version >= (6, 0):
         # Notifications are logged (neo4j.notifications); as Python warnings they would fail tests that run with -W error.
         options["warn_notification_severity"] = "OFF"
@@ -200,8 +206,9 @@ def _make_driver(key: DriverKey) -> neo4j.Driver:
     return driver
 
 
-def _version(text: str) -> tuple[int, int]:
-    major, minor, *_ = text.split(".")
+def driver_version() -> tuple[int, int]:
+    """Return major and minor version of the installed client."""
+    major, minor, *_ = str(require_extra("neo4j", "neo4j").__version__).split(".")
     return int(major), int(minor)
 
 

@@ -152,4 +152,4 @@ def _refusal(error: Exception, code: str | None) -> str:
         # Raised before parameters are bound: it can quote the query's text, and nothing else.
         first = str(getattr(error, "message", "")).split("\n", maxsplit=1)[0]
         return f"{first[:200]} ({code})"
-    return f"{code} (GQL status {getattr(error, 'gql_status', 'unknown')})"
+    return f"{code}."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbopt.exceptions import GraphQueryError
 from dbopt.neo4j.cypher import read_statement
+from dbopt.neo4j.drivers import driver_version
 from dbopt.neo4j.queries import Query, execute
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Finding:
     """Something that a person should look at.
 
     Attributes:
-        kind: an operator's name, or the server's GQL status.
+        kind: an operator's name, or the server's GQL status (with driver 5: its code).
     """
 
     kind: str
@@ -134,6 +135,11 @@ def _node(raw: Mapping[str, Any]) -> PlanNode:
 
 
 def _notifications(summary: neo4j.ResultSummary) -> Iterator[Finding]:
+    if driver_version() < (6, 0):
+        # Driver 5 has GQL status as a preview that warns, and notifications instead.
+        for notification in summary.notifications or ():
+            yield Finding(str(notification["code"]), str(notification["description"]))
+        return
     for status in summary.gql_status_objects:
         if status.is_notification:
             yield Finding(status.gql_status, status.status_description)

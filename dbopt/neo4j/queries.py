@@ -171,12 +171,14 @@ class _WrongParameterError(Exception):
 
 
 def _attempt(settings: Neo4jSettings, query: Query) -> Outcome:
+    pooled = registry.get(settings)
     try:
-        return _run(registry.get(settings), settings, query)
+        return _run(pooled, settings, query)
     except driver_errors() as error:
         # Another thread closed the driver between our getting it and our using it.
         if not is_driver_closed(error):
             raise
+    registry.forget(pooled)
     return _run(registry.get(settings), settings, query)
 
 
