@@ -67,10 +67,13 @@ class Migration(migrations.Migration):
             name='Tenant',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(max_length=64, unique=True)),
+                ('slug', models.SlugField(db_index=False, max_length=64)),
                 ('name', models.CharField(blank=True, default='', max_length=200)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('slug',), name='uq_tenant_slug')],
+            },
         ),
         migrations.CreateModel(
             name='Investigation',
@@ -246,7 +249,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='source',
-            index=models.Index(fields=['entity', 'type'], name='idx_source_entity_type'),
+            index=models.Index(models.F('entity'), models.F('type'), models.OrderBy(models.F('id'), descending=True), name='idx_source_entity_type'),
         ),
         migrations.AddIndex(
             model_name='source',

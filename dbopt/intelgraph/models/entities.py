@@ -95,8 +95,8 @@ class Source(models.Model):
         indexes = [
             # Everything found at an address: WHERE url = ?
             HashIndex(fields=["url"], name="idx_source_url_hash"),
-            # Sources of an entity by type: WHERE entity_id = ? AND type = ?
-            models.Index(fields=["entity", "type"], name="idx_source_entity_type"),
+            # Sources of an entity by type: WHERE entity_id = ? AND type = ? ORDER BY id DESC
+            models.Index(F("entity"), F("type"), F("id").desc(), name="idx_source_entity_type"),
             # Newest of a type: WHERE tenant_id = ? AND type = ? ORDER BY created_at DESC, id DESC
             models.Index(
                 F("tenant"), F("type"), F("created_at").desc(), F("id").desc(), name="idx_source_tenant_type_created"
