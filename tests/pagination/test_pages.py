@@ -84,6 +84,21 @@ def test_one_row_a_page(shelf, order, is_backward):
     assert walk(books(), size=1, is_backward=is_backward, order_by=ORDERS[order]) == expected(ORDERS[order])
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_page_in_the_middle_has_rows_on_both_sides(shelf, order):
+    shelf(9)
+    start = keyset_page(books(), order_by=ORDERS[order], first=3)
+    end = keyset_page(books(), order_by=ORDERS[order], last=3)
+
+    for place in ({"first": 2, "after": start.end_cursor}, {"last": 2, "before": end.start_cursor}):
+        page = keyset_page(books(), order_by=ORDERS[order], **place)
+        assert (page.has_previous, page.has_next) == (True, True)
+    first = keyset_page(books(), order_by=ORDERS[order], last=2, before=start.cursor(start.rows[2]))
+    last = keyset_page(books(), order_by=ORDERS[order], first=2, after=end.cursor(end.rows[0]))
+    assert (first.has_previous, first.has_next) == (False, True)
+    assert (last.has_previous, last.has_next) == (True, False)
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_list_of_hardly_any_rows(shelf, count):
     made = [book.pk for book in shelf(count)]
