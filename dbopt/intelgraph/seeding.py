@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.db import models, transaction
 
+from dbopt.cache import writes
 from dbopt.intelgraph.copying import copy_rows, reserve_ids
 from dbopt.intelgraph.models import (
     AuditLog,
@@ -31,6 +32,21 @@ from dbopt.intelgraph.synthetic import EPOCH, Generator, Shares, tenant_shares
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+SEEDED = (
+    AuditLog,
+    Entity,
+    EntityEmbedding,
+    Investigation,
+    InvestigationEntity,
+    McpServer,
+    McpSession,
+    Member,
+    Pipeline,
+    Relationship,
+    Run,
+    Source,
+    Tenant,
+)
 MEMBERS, PIPELINES, SESSIONS = 3, 5, 50
 
 
@@ -66,7 +82,12 @@ def seed(  # noqa: PLR0913 - keyword-only options of a command
     shares = tenant_shares(entities, tenants)
     slugs = [f"seed-{seed_number}-{rank + 1:02}" for rank in range(tenants)]
     alias = connection.alias
-    with transaction.atomic(using=alias):
+    # COPY does not show in the statements that the cache watches.
+    with writes(*SEEDED, using=alias), transaction.atomic(using=alias):
+        with connection.cursor() as cursor:
+            # One COPY may take longer than any request: limits that protect those would end it.
+            cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         existing = Tenant.objects.using(alias).filter(slug__startswith=f"seed-{seed_number}-")
         if existing.exists():
             if _matches(existing, slugs, shares):

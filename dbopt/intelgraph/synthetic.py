@@ -58,7 +58,8 @@ class Shares:
 def tenant_shares(entities: int, tenants: int) -> list[Shares]:
     """Split entities over tenants by Zipf's law: the first gets most; every tenant gets at least one."""
     weights = [1 / (rank + 1) for rank in range(tenants)]
-    sizes = [max(1, int(entities * weight / sum(weights))) for weight in weights]
+    total = sum(weights)
+    sizes = [1 + int((entities - tenants) * weight / total) for weight in weights]
     sizes[0] += entities - sum(sizes)
     return [Shares(size) for size in sizes]
 

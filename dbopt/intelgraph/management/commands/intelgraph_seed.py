@@ -13,7 +13,7 @@ from dbopt.intelgraph.seeding import DifferentSeedError, seed
 from dbopt.management.examples import ExamplesFormatter
 from dbopt.management.progress import ProgressLine
 
-WRONG_USE, OUT_OF_REACH = 2, 3
+WRONG_USE, OUT_OF_REACH, INTERRUPTED = 2, 3, 130
 
 
 class Command(BaseCommand):
@@ -51,6 +51,8 @@ class Command(BaseCommand):
                 f"--tenants is {options['tenants']}, more than --entities ({options['entities']}).",
                 returncode=WRONG_USE,
             )
+        if options["database"] not in connections:
+            raise CommandError(f"There is no database {options['database']!r} in DATABASES.", returncode=WRONG_USE)
         line = ProgressLine(self.stderr, quiet=options["verbosity"] == 0)
         begun = time.perf_counter()
         try:
@@ -64,6 +66,8 @@ class Command(BaseCommand):
             )
         except DifferentSeedError as error:
             raise CommandError(str(error), returncode=WRONG_USE) from error
+        except KeyboardInterrupt as error:
+            raise CommandError("Interrupted: nothing was written.", returncode=INTERRUPTED) from error
         except OperationalError as error:
             raise CommandError(
                 f"The database {options['database']!r} is out of reach, or ended the work; nothing was written.",
