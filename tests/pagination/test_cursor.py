@@ -10,11 +10,13 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings
 from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dbopt.exceptions import ConfigurationError, InvalidCursorError
+from dbopt.pagination import cursor as cursor_module
 from dbopt.pagination.cursor import decode_cursor, encode_cursor, list_signature
 
 VALUES = st.one_of(
@@ -142,3 +144,16 @@ def test_value_that_no_cursor_can_hold_is_named_by_type_only():
 def test_cursor_longer_than_what_is_accepted_is_never_handed_out():
     with pytest.raises(ConfigurationError, match="at most 4096 are accepted"):
         encode_cursor("list", ["x" * 4000])
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[", b"7", b'["list",["z","1"]]', b'["list",["d","never"]]', b'["list",["n","x"]]']
+)
+def test_signed_text_that_is_no_cursor_is_refused(body):
+    """What a cursor of another version of this code would look like."""
+    raw = cursor_module._mac(settings.SECRET_KEY, body) + body
+
+    with pytest.raises(InvalidCursorError) as caught:
+        decode_cursor(base64.urlsafe_b64encode(raw).rstrip(b"=").decode(), "list", argument="after")
+
+    assert caught.value.reason == "it cannot be read"

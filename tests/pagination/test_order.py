@@ -112,3 +112,12 @@ def test_queryset_is_refused(queryset, fault):
 def test_order_of_extra_is_refused():
     with pytest.raises(ConfigurationError, match=r"Cannot page by extra\(order_by=\.\.\.\)"):
         keyset_page(Book.objects.extra(order_by=["title"]))
+
+
+def test_row_without_a_value_where_none_may_be_missing_gets_no_cursor():
+    page = keyset_page(Book.objects.all(), order_by="pages")
+
+    with pytest.raises(ConfigurationError) as caught:
+        page.cursor(Book(pk=1, pages=None))
+
+    assert str(caught.value) == NULLABLE.format("pages")
