@@ -17,7 +17,6 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.utils import load_backend
 
 from dbopt.exceptions import DboptError
-from dbopt.monitoring import open_connections
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -88,10 +87,10 @@ def own_connection(alias: str, *, timeout: float) -> Iterator[BaseDatabaseWrappe
         options["OPTIONS"] = _short(options["OPTIONS"])
     connection: BaseDatabaseWrapper = backend.DatabaseWrapper(options, alias)
     try:
-        connection.connect()
-        # What the project hung on its connections (tracking, routing, cache) is not for probes.
-        connection.execute_wrappers.clear()
-        open_connections.forget(connection)
+        # Not connect(): its signal has receivers (django.contrib.postgres among them) that ask the alias over its
+        # usual connection, which here would be taken from the pool and never given back. So nothing that the project
+        # hangs on its connections (tracking, routing, cache) is here, either.
+        connection.connection = connection.get_new_connection(connection.get_connection_params())
         if connection.vendor == "postgresql":
             _limit(connection, timeout)
         yield connection

@@ -17,11 +17,6 @@ def remember(connection: BaseDatabaseWrapper) -> None:
     _known.add(connection)
 
 
-def forget(connection: BaseDatabaseWrapper) -> None:
-    """Leave a connection out: it is a probe's own."""
-    _known.discard(connection)
-
-
 def count_open(alias: str) -> int:
     """Return how many connections to `alias` are open in this process, without touching any."""
     return sum(1 for wrapper in list(_known) if wrapper.alias == alias and wrapper.connection is not None)

@@ -10,6 +10,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.contrib.postgres.signals import get_citext_oids, get_hstore_oids
 from django.core.management import call_command
 from django.db import connection, connections
 from django.test import AsyncClient, Client, override_settings
@@ -286,6 +287,21 @@ def test_full_pool_keeps_the_process_in_service(move_database, client):
     assert (ready.status_code, ready.json()["status"]) == (200, "pass")
     pool = report["postgres"]["aliases"]["pooled"]["pool"]
     assert (pool["total"], pool["busy"], pool["max"], pool["utilization"]) == (1, 1, 1, 1.0)
+
+
+def test_check_takes_nothing_from_the_pool(move_database, client):
+    move_database("pooled", OPTIONS={"pool": {"min_size": 1, "max_size": 2}})
+    # Asked by django.contrib.postgres for each alias at its first connection.
+    get_hstore_oids.cache_clear()
+    get_citext_oids.cache_clear()
+
+    report = client.get("/health/database").json()
+
+    assert report["checks"]["database.pooled"]["status"] == "pass"
+    pool = report["postgres"]["aliases"]["pooled"]["pool"]
+    assert (pool["total"], pool["busy"], pool["max"], pool["utilization"]) == (0, 0, 2, 0.0)
+    assert "pooled" not in connections["pooled"]._connection_pools
+    del connections["pooled"]
 
 
 def test_required_name_that_is_no_check_fails(client):
