@@ -77,6 +77,13 @@ def connect():
     )
 
 
+@pytest.fixture(autouse=True)
+def _django_db_marker(request):
+    """Replace pytest-django's fixture of that name: the shop's database is emptied by `shop_database` alone."""
+    if request.node.get_closest_marker("django_db") and "shop_database" not in request.fixturenames:
+        request.getfixturevalue("_django_db_helper")
+
+
 @pytest.fixture
 def shop_database(django_db_setup, django_db_blocker):
     """The bookshop's tables with real commits, empty again afterwards.
@@ -84,6 +91,7 @@ def shop_database(django_db_setup, django_db_blocker):
     Emptying these few takes a hundredth of the time that Django's flush of all tables takes.
     """
     with django_db_blocker.unblock():
+        assert connection.settings_dict["NAME"].startswith("test_")
         yield
         connections.close_all()
         tables = [

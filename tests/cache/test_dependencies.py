@@ -11,7 +11,7 @@ from django.test.utils import isolate_apps
 from dbopt.cache import cached_query
 from tests.testapp.models import Author, Book, Note, Profile, Publisher, Tag
 
-pytestmark = pytest.mark.usefixtures("shop_database")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dbopt.cache.entries import HEADER_BYTES
 from tests.cache import shop
 from tests.testapp.models import Author
 
-pytestmark = pytest.mark.usefixtures("shop_database")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from dbopt.signals import cache_invalidated, cache_read
 from tests.cache import shop
 from tests.testapp.models import Author, Book, Publisher
 
-pytestmark = pytest.mark.usefixtures("shop_database")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.cache.conftest import wait_until
 from tests.cache.valkeys import OwnValkey
 from tests.testapp.models import Author
 
-pytestmark = pytest.mark.usefixtures("shop_database")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
 
 # So long may one call take: two time limits of a socket, and slack for a busy machine.
 PATIENCE = 2.0

@@ -12,7 +12,7 @@ from tests.cache import shop
 from tests.cache.conftest import DEADLINE
 from tests.testapp.models import Author, Book
 
-pytestmark = pytest.mark.usefixtures("shop_database")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
 
 
 @pytest.fixture

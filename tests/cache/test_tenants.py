@@ -13,7 +13,7 @@ from dbopt.exceptions import TenantRequiredError
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.testapp.models import Book, Shop
 
-pytestmark = pytest.mark.usefixtures("shop_database")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
 
 
 @pytest.fixture(params=[False, True], ids=["optional", "required"])

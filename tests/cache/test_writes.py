@@ -13,7 +13,7 @@ from dbopt.cache import cached_query
 from tests.cache import shop
 from tests.testapp.models import Author, Book, Note, Profile, Publisher, Tag
 
-pytestmark = pytest.mark.usefixtures("shop_database")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
 
 
 @cached_query(timeout=300)
