@@ -52,18 +52,20 @@ def decide(
     Tokens come from the Authorization header only, never from the address. Several tokens allow rotation.
     ``X-Forwarded-For`` counts only where the connection itself comes from a trusted proxy.
     With DEBUG on, loopback clients that come through no proxy need nothing.
+    A permission counts for staff only.
     """
     if _has_token(request, tokens):
         return Access.TOKEN
     address = client_address(request, trusted_proxies=trusted_proxies)
     if address is not None and any(address in _network(network) for network in networks):
         return Access.NETWORK
-    if settings.DEBUG and address is not None and address.is_loopback and "X-Forwarded-For" not in request.headers:
+    if settings.DEBUG and address is not None and address.is_loopback and not _is_forwarded(request):
         return Access.DEBUG
     user = getattr(request, "user", None) if permission is not None else None
     if user is None or not user.is_authenticated:
         return Access.HIDDEN
-    return Access.PERMISSION if user.has_perm(permission) else Access.FORBIDDEN
+    is_staff = getattr(user, "is_staff", False)
+    return Access.PERMISSION if is_staff and user.has_perm(permission) else Access.FORBIDDEN
 
 
 def client_address(request: HttpRequest, *, trusted_proxies: Iterable[str] = ()) -> Address | None:
@@ -77,6 +79,10 @@ def client_address(request: HttpRequest, *, trusted_proxies: Iterable[str] = ())
             break
         address = _address(hop)
     return address
+
+
+def _is_forwarded(request: HttpRequest) -> bool:
+    return "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
 
 
 def _has_token(request: HttpRequest, tokens: Iterable[str]) -> bool:

@@ -1,0 +1,68 @@
+"""Announcements: heard, unheard, and by receivers that fail."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from django.dispatch import Signal
+
+from dbopt import signals
+from dbopt.signals import announce
+
+NAMES = {
+    "query_executed", "cypher_executed", "cache_read", "cache_invalidated", "batch_loaded", "pool_event",
+    "connection_leaked", "n_plus_one_found",
+}  # fmt: skip
+
+
+# Not one of the real ones: monitoring and metrics listen to those.
+heard_signal = Signal()
+
+
+@pytest.fixture
+def listen():
+    connected = []
+
+    def connect(signal, receiver):
+        signal.connect(receiver, weak=False)
+        connected.append((signal, receiver))
+
+    yield connect
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
+def test_all_promised_signals_are_there():
+    assert {name for name, item in vars(signals).items() if isinstance(item, Signal)} == NAMES
+
+
+def test_receivers_get_the_facts(listen):
+    heard = []
+    listen(heard_signal, lambda **facts: heard.append(facts))
+
+    announce(heard_signal, sender="sender", name="films", outcome="hit")
+
+    assert heard == [{"signal": heard_signal, "sender": "sender", "name": "films", "outcome": "hit"}]
+
+
+def test_an_error_in_a_receiver_reaches_neither_caller_nor_other_receivers(listen, caplog):
+    heard = []
+
+    def broken(**facts):
+        raise ZeroDivisionError("in a receiver")
+
+    listen(heard_signal, broken)
+    listen(heard_signal, lambda **facts: heard.append(facts["name"]))
+    with caplog.at_level(logging.ERROR, logger="django.dispatch"):
+        announce(heard_signal, sender=None, name="films")
+
+    assert heard == ["films"]
+    assert [(record.name, record.exc_info[0]) for record in caplog.records] == [("django.dispatch", ZeroDivisionError)]
+
+
+def test_an_unheard_signal_is_not_sent(monkeypatch):
+    unheard = Signal()
+    monkeypatch.setattr(unheard, "send_robust", lambda **facts: pytest.fail("sent"))
+
+    announce(unheard, sender=None, name="films")
