@@ -13,10 +13,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from dbopt.intelgraph.models.fields import MAX_NAME
+
 # A cell may hold a long JSON list; csv's own limit is 128 kB and holds for the whole process.
 MAX_CELL = 64 * 1024 * 1024
-# An index entry of a b-tree holds 2,700 bytes, and UPPER(name) is in one: 500 characters of four bytes fit.
-MAX_NAME, MAX_ID, MAX_TYPE, MAX_STATUS = 500, 200, 64, 32
+MAX_ID, MAX_TYPE, MAX_STATUS = 200, 64, 32
 MAX_PRIORITY = 4
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

@@ -138,6 +138,10 @@ def _load_table(  # noqa: PLR0913 - keyword-only parts of one step
         )
         tell(f"{table.file}: writing")
         cursor.execute(f"ANALYZE {stage.name}")
+        if stage.unfold is not None:
+            name, query = stage.unfold
+            cursor.execute(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}")
+            cursor.execute(f"ANALYZE {name}")
         problems += _drop_unknown_entities(cursor, stage, file=table.file, key=key)
         report.problems += sorted(problems, key=lambda problem: problem.line or 0)
         cursor.execute(f"SELECT count(*) FROM {stage.name}")  # noqa: S608 - a constant name
@@ -149,7 +153,8 @@ def _load_table(  # noqa: PLR0913 - keyword-only parts of one step
         for statement in stage.links:
             cursor.execute(statement, {"tenant": key})
             loaded.links += cursor.rowcount
-        cursor.execute(f"DROP TABLE {stage.name}")
+        for name in filter(None, (stage.name, stage.unfold and stage.unfold[0])):
+            cursor.execute(f"DROP TABLE {name}")
     return loaded
 
 

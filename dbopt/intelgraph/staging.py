@@ -15,6 +15,7 @@ class Stage:
     Attributes:
         name: of the temporary table.
         columns: their definitions, in the order of the file's columns.
+        unfold: makes a further temporary table, of this name and by this query, out of the first.
         references: selects (line, column) of rows that name an entity which is not there.
         upsert: inserts what is new and updates what differs; returns True for each new row, False for a changed one.
         links: statements after the upsert, each returning one row for each row that it changed.
@@ -23,6 +24,7 @@ class Stage:
     name: str
     columns: str
     upsert: str
+    unfold: tuple[str, str] | None = None
     references: str = ""
     links: tuple[str, ...] = ()
 
@@ -85,11 +87,19 @@ RELATIONSHIPS = Stage(
 INVESTIGATIONS = Stage(
     "stage_investigations",
     "external_id text, name text, status text, priority smallint, entities text[]",
+    # As a table, the lists have statistics; as unnest() they are guessed, and joined in the slowest way.
+    unfold=(
+        "stage_members",
+        """
+        SELECT s.line, named.position, s.external_id AS investigation, named.external_id AS entity
+        FROM stage_investigations s
+        CROSS JOIN LATERAL unnest(s.entities) WITH ORDINALITY AS named (external_id, position)
+        """,
+    ),
     references="""
         SELECT DISTINCT s.line, 'entities'
-        FROM stage_investigations s
-        CROSS JOIN LATERAL unnest(s.entities) AS named (external_id)
-        LEFT JOIN intelgraph_entity e ON e.tenant_id = %(tenant)s AND e.external_id = named.external_id
+        FROM stage_members s
+        LEFT JOIN intelgraph_entity e ON e.tenant_id = %(tenant)s AND e.external_id = s.entity
         WHERE e.id IS NULL
         ORDER BY s.line
     """,
@@ -112,19 +122,21 @@ INVESTIGATIONS = Stage(
         DELETE FROM intelgraph_investigationentity m
         USING stage_investigations s, intelgraph_investigation i, intelgraph_entity e
         WHERE i.tenant_id = %(tenant)s AND i.external_id = s.external_id
-          AND m.investigation_id = i.id AND e.id = m.entity_id AND e.external_id <> ALL (s.entities)
+          AND m.investigation_id = i.id AND e.id = m.entity_id
+          AND NOT EXISTS (
+              SELECT FROM stage_members k WHERE k.investigation = s.external_id AND k.entity = e.external_id
+          )
         RETURNING 1
         """,
         """
         INSERT INTO intelgraph_investigationentity (investigation_id, entity_id, added_at)
         SELECT i.id, e.id, now()
-        FROM stage_investigations s
-        JOIN intelgraph_investigation i ON i.tenant_id = %(tenant)s AND i.external_id = s.external_id
-        CROSS JOIN LATERAL unnest(s.entities) WITH ORDINALITY AS named (external_id, position)
-        JOIN intelgraph_entity e ON e.tenant_id = %(tenant)s AND e.external_id = named.external_id
+        FROM stage_members k
+        JOIN intelgraph_investigation i ON i.tenant_id = %(tenant)s AND i.external_id = k.investigation
+        JOIN intelgraph_entity e ON e.tenant_id = %(tenant)s AND e.external_id = k.entity
         LEFT JOIN intelgraph_investigationentity m ON m.investigation_id = i.id AND m.entity_id = e.id
-        WHERE m.id IS NULL
-        ORDER BY s.line, named.position
+        WHERE m.id IS NULL AND k.line IN (SELECT line FROM stage_investigations)
+        ORDER BY k.line, k.position
         ON CONFLICT DO NOTHING
         RETURNING 1
         """,

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.apps import apps
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.db.models import F
 
@@ -24,6 +25,7 @@ from dbopt.intelgraph.models import (
     Source,
     Tenant,
 )
+from dbopt.intelgraph.models.fields import MAX_NAME
 from dbopt.intelgraph.queries import entities, investigations, members, relationships, work
 from dbopt.intelgraph.seeding import seed
 from dbopt.intelgraph.synthetic import EPOCH
@@ -316,6 +318,20 @@ def test_counts_by_type_are_those_of_a_plain_count(world):
 
     assert list(entities.type_counts(world.tenant)) == sorted(wanted.items())
     assert_uses_index(entities.type_counts(world.tenant), "idx_entity_tenant_type_created", index_only=True)
+
+
+def test_the_longest_name_fits_the_indexes(world):
+    # Characters of four bytes that do not compress.
+    name = "".join(chr(0x20000 + (number * 7919) % 40_000) for number in range(MAX_NAME))
+    entity = Entity(tenant_id=world.tenant, type="PERSON", name=name)
+
+    entity.clean_fields()
+    entity.save()
+    assert [row.pk for row in entities.named(world.tenant, name)] == [entity.pk]
+
+    entity.name += "x"
+    with pytest.raises(ValidationError, match="at most 500 characters"):
+        entity.clean_fields()
 
 
 def test_reads_give_what_they_promise(world):

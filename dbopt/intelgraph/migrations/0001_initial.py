@@ -5,6 +5,7 @@ import django.contrib.postgres.fields
 import django.contrib.postgres.fields.ranges
 import django.contrib.postgres.indexes
 import django.contrib.postgres.search
+import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
@@ -32,7 +33,7 @@ class Migration(migrations.Migration):
                 ('external_id', models.CharField(default=dbopt.intelgraph.models.fields.new_external_id, max_length=200)),
                 ('type', models.CharField(max_length=64)),
                 ('canonical_id', models.CharField(blank=True, max_length=200, null=True)),
-                ('name', models.TextField()),
+                ('name', models.TextField(validators=[django.core.validators.MaxLengthValidator(500)])),
                 ('confidence', models.FloatField(default=1.0)),
                 ('props', models.JSONField(blank=True, default=dict)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, HashIndex, OpClass
 from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Upper
 from django.utils import timezone
 
-from dbopt.intelgraph.models.fields import between, new_external_id
+from dbopt.intelgraph.models.fields import MAX_NAME, between, new_external_id
 from dbopt.intelgraph.models.tenants import Tenant
 
 SURE = 0.8
@@ -24,7 +25,7 @@ class Entity(models.Model):
     external_id = models.CharField(max_length=200, default=new_external_id)
     type = models.CharField(max_length=64)
     canonical_id = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 - NULL: not resolved yet
-    name = models.TextField()
+    name = models.TextField(validators=[MaxLengthValidator(MAX_NAME)])
     confidence = models.FloatField(default=1.0)
     props = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -6,6 +6,9 @@ import uuid
 
 from django.db import models
 
+# An index entry of a b-tree holds 2,700 bytes, and UPPER(name) is in one: 500 characters of four bytes fit.
+MAX_NAME = 500
+
 
 def new_external_id() -> str:
     """Return an id for a row that came without one."""
