@@ -45,8 +45,9 @@ def compare(tenant: int) -> list[dict[str, Any]]:
 def _queries(tenant: int) -> Iterator[tuple[str, str, QuerySet[Any, Any]]]:
     entities = Entity.objects.filter(tenant_id=tenant)
     kind = entities.values_list("type", flat=True).first()
-    # A long name is a rare text, which is what people search for.
-    sample = max(entities.values_list("name", flat=True)[:200], key=len, default="")
+    # A long word is a rare text, which is what people search for.
+    words = (word for name in entities.values_list("name", flat=True)[:200] for word in name.split())
+    sample = max(words, key=len, default="")[:12]
     hub = Relationship.objects.filter(tenant_id=tenant).values_list("source_id", flat=True).first()
     yield (
         "entities of a tenant and type, newest first",

@@ -17,6 +17,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 # Set for the inner process, which finds the servers' addresses in its environment: what was started, as JSON.
 SERVERS = "DBOPT_DEMO_SERVERS"
+# Seconds given to the inner process to end, before it is asked less politely.
+PATIENCE = 5
 
 
 class Command(BaseCommand):
@@ -87,6 +89,9 @@ class Command(BaseCommand):
             inner = subprocess.Popen([sys.executable, str(manage), *sys.argv[1:]], env=environment)  # noqa: S603
             try:
                 code = inner.wait()
+            except KeyboardInterrupt:
+                # Ctrl-C reached the inner process as well; serving until then is what it is for.
+                code = _end(inner)
             except BaseException:
                 _end(inner)
                 raise
@@ -94,14 +99,11 @@ class Command(BaseCommand):
             raise SystemExit(code if code > 0 else 128 - code)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let the inner process finish what Ctrl-C already told it; end it when it does not."""
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.terminate()
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Let the inner process finish what Ctrl-C already told it, end it when it does not; returns its exit status."""
+    for ask in (process.terminate, process.kill):
         try:
-            process.wait(5)
+            return process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            ask()
+    return process.wait()
