@@ -77,6 +77,7 @@ def owner(clean_environment, tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it only resets a signal
         )
         started.append(process)
         return Owner(process, facts)
@@ -86,6 +87,11 @@ def owner(clean_environment, tmp_path):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def heed_ctrl_c():
+    """A suite that a shell runs in the background inherits an ignored SIGINT, and hands it on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def port_of(url):

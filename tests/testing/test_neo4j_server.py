@@ -48,7 +48,7 @@ def test_neo4j_lets_in_with_the_password_only_and_shows_it_to_nobody(own_root, s
 
         began = time.monotonic()
         running.stop()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15
 
     assert environment["NEO4J_USER"] == environment["DBOPT_TEST_NEO4J_USER"] == "neo4j"
     assert environment["NEO4J_PASSWORD"] == environment["DBOPT_TEST_NEO4J_PASSWORD"] == PASSWORD

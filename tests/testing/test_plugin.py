@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 from dbopt.testing import services
-from tests.testing.conftest import listens, port_of, run_folders, wait_until
+from tests.testing.conftest import heed_ctrl_c, listens, port_of, run_folders, wait_until
 
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:valkey", "-p", "no:randomly", "-p", "no:cacheprovider"]
 INI = "[pytest]\ndbopt_services = {names}\naddopts = -p no:django\n"
@@ -52,11 +52,12 @@ def project(tmp_path, clean_environment):
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
+                preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it only resets a signal
             )
 
         def run(self, *arguments, **environment):
             process = self.start(*arguments, **environment)
-            output = process.communicate(timeout=120)[0]
+            output = process.communicate(timeout=300)[0]
             return process.returncode, output
 
         def ports(self):
@@ -153,7 +154,7 @@ def test_settings_that_fail_to_import_leave_no_server(project, services_tmp):
 
     assert code != 0
     assert "broken settings" in output
-    wait_until(lambda: run_folders(services_tmp) == [], what="the servers to stop", seconds=3)
+    wait_until(lambda: run_folders(services_tmp) == [], what="the servers to stop", seconds=15)
 
 
 def test_failing_tests_leave_no_server(project, services_tmp):
@@ -178,8 +179,8 @@ def test_interrupted_pytest_leaves_no_server(project, services_tmp, number):
 
     os.killpg(process.pid, number)
 
-    process.communicate(timeout=20)
-    wait_until(lambda: not any(map(listens, ports)), what="the servers to stop", seconds=3)
+    process.communicate(timeout=60)
+    wait_until(lambda: not any(map(listens, ports)), what="the servers to stop", seconds=15)
     wait_until(
         lambda: not [name for name in run_folders(services_tmp) if not name.startswith("pytest")], what="folders"
     )

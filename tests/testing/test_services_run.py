@@ -23,8 +23,8 @@ PING = (
 
 
 def assert_all_gone(ports, services_tmp):
-    wait_until(lambda: not any(map(listens, ports)), what="the servers to stop", seconds=3)
-    wait_until(lambda: run_folders(services_tmp) == [], what="the folders to be removed", seconds=3)
+    wait_until(lambda: not any(map(listens, ports)), what="the servers to stop", seconds=15)
+    wait_until(lambda: run_folders(services_tmp) == [], what="the folders to be removed", seconds=15)
 
 
 def addresses(port):
@@ -81,7 +81,7 @@ def test_signal_to_the_owner_ends_command_and_servers(owner, services_tmp, numbe
 
     started.process.send_signal(number)
 
-    assert started.process.wait(10) == status
+    assert started.process.wait(30) == status
     assert not Path(f"/proc/{command}").exists()
     assert_all_gone(ports, services_tmp)
 
@@ -92,7 +92,7 @@ def test_ctrl_c_ends_command_and_servers(owner, services_tmp):
 
     os.killpg(started.process.pid, signal.SIGINT)
 
-    assert started.process.wait(10) == 130
+    assert started.process.wait(30) == 130
     assert_all_gone(ports, services_tmp)
 
 
@@ -102,7 +102,7 @@ def test_ctrl_c_while_servers_start_leaves_nothing(owner, services_tmp):
 
     os.killpg(started.process.pid, signal.SIGINT)
 
-    assert started.process.wait(10) == 130
+    assert started.process.wait(30) == 130
     assert run_folders(services_tmp) == []
 
 
@@ -127,10 +127,10 @@ def test_two_runs_at_once_on_a_fresh_machine_do_not_meet(owner, services_tmp, tm
         assert len(set(ports)) == 4
         assert all(map(listens, ports))
         first.process.terminate()
-        assert first.process.wait(10) == 143
+        assert first.process.wait(30) == 143
         assert [listens(port) for port in ports] == [False, False, True, True]
         second.process.terminate()
-        second.process.wait(10)
+        second.process.wait(30)
         assert run_folders(fresh) == []
     finally:
         subprocess.run(["rm", "-rf", str(fresh)], check=True)

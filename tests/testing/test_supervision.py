@@ -37,7 +37,7 @@ def test_server_dies_with_its_killed_supervisor_and_its_folder_is_swept(own_root
         port = running.servers["redis"].port
         process = running._startups["redis"]._lifetime._processes[0]
         os.kill(process.supervisor_pid, signal.SIGKILL)
-        wait_until(lambda: not listens(port), what="Valkey to die", seconds=3)
+        wait_until(lambda: not listens(port), what="Valkey to die", seconds=15)
 
         assert folders.sweep() == []
         left = run_folders(services_tmp)
@@ -171,7 +171,7 @@ def test_server_that_ignores_its_signal_is_killed(own_root, services_tmp):
     process.end()
     process.wait()
 
-    assert 1.5 < time.monotonic() - began < 3
+    assert 1.5 < time.monotonic() - began < 15
     assert process_started_at(pid) is None
     assert run_folders(services_tmp) == []
 
@@ -252,5 +252,5 @@ def test_servers_do_not_outlive_an_owner_that_forgets_to_stop_them(own_root, ser
         check=True,
     )
 
-    wait_until(lambda: not listens(int(done.stdout)), what="Valkey to stop", seconds=3)
-    wait_until(lambda: run_folders(services_tmp) == [], what="the folder to go", seconds=3)
+    wait_until(lambda: not listens(int(done.stdout)), what="Valkey to stop", seconds=15)
+    wait_until(lambda: run_folders(services_tmp) == [], what="the folder to go", seconds=15)
