@@ -201,22 +201,23 @@ class TenantManager(models.Manager[M], Generic[M]):
 
     def __init__(self, field: str | None = None) -> None:
         super().__init__()
-        self._field = field
+        # Not `field`: the managers of relations keep the relation's own field under that name.
+        self._tenant_field = field
 
     @property
-    def field(self) -> str:
+    def tenant_field(self) -> str:
         """The model's field that holds the tenant."""
-        if self._field is not None:
-            return self._field
+        if self._tenant_field is not None:
+            return self._tenant_field
         # Django makes the managers of relations from the class of the default manager, and drops its arguments.
         default = self.model._default_manager if self.model is not None else None  # noqa: SLF001 - Django's own name
-        return getattr(default, "_field", None) or "tenant"
+        return getattr(default, "_tenant_field", None) or "tenant"
 
     def get_queryset(self) -> TenantQuerySet[M]:
         """Return the current tenant's rows."""
         if current_tenant() is None and not dbopt_settings.tenancy.required:
             return self.unscoped()
-        return self.unscoped().of_tenant(require_tenant(), field=self.field)
+        return self.unscoped().of_tenant(require_tenant(), field=self.tenant_field)
 
     def unscoped(self) -> TenantQuerySet[M]:
         """Return the rows of all tenants: for maintenance, never for a request."""

@@ -398,7 +398,7 @@ def test_a_manager_never_becomes_the_base_manager():
 
     assert type(Stall._base_manager) is models.Manager
     assert isinstance(Stall._default_manager, TenantManager)
-    assert Stall.objects.field == "owner"
+    assert Stall.objects.tenant_field == "owner"
     with tenant_context(4):
         assert '"owner" = 4' in str(Stall.objects.all().query)
 
