@@ -52,6 +52,15 @@ def empty_cache(valkey):
     servers.forget()
 
 
+def waiting(watcher, *events):
+    """Count the statements of this database that wait for such a lock; other databases have test runs of their own."""
+    query = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = ANY(%s)
+    """
+    return watcher.execute(query, [list(events)]).fetchone()[0]
+
+
 class Gate:
     """An advisory lock that a statement waits for: `pg_advisory_xact_lock_shared(number)`."""
 
@@ -61,8 +70,7 @@ class Gate:
 
     def wait_for_visitor(self):
         """Return when a statement stands before the gate."""
-        query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
-        wait_until(lambda: self._holder.execute(query, [self.number]).fetchone()[0] > 0, what="a statement at the gate")
+        wait_until(lambda: waiting(self._holder, "advisory"), what="a statement at the gate")
 
     def open(self):
         """Let everybody pass."""

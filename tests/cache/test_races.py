@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.transaction import atomic
 
 from tests.cache import shop
-from tests.cache.conftest import DEADLINE
+from tests.cache.conftest import DEADLINE, connect, wait_until, waiting
 from tests.testapp.models import Author, Book
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -137,11 +137,9 @@ def test_r4_read_while_a_write_waits_for_a_row_lock(ada, outside, threads, elsew
 
 
 def wait_for_row_lock(outside):
-    from tests.cache.conftest import connect, wait_until
-
+    # On another connection: within its transaction, `outside` would see one old picture of the activity.
     with connect() as watcher:
-        query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'tuple')"
-        wait_until(lambda: watcher.execute(query).fetchone()[0] > 0, what="a write waiting for a row")
+        wait_until(lambda: waiting(watcher, "transactionid", "tuple"), what="a write waiting for a row")
 
 
 @pytest.mark.parametrize("tokens", ["cold", "warm", "evicted"])
@@ -204,8 +202,6 @@ def test_r6_connection_that_breaks_during_commit_renews_tokens(ada, outside, els
 
 
 def kill(outside, victim):
-    from tests.cache.conftest import wait_until
-
     pid = victim.connection.info.backend_pid
     outside.execute("SELECT pg_terminate_backend(%s)", [pid])
     query = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
