@@ -60,8 +60,9 @@ class StartedHere:
         self._folder: Folder = new_folder("pytest")
         self._before = {key: os.environ.get(key) for key in (*self._published, STATE)}
         os.environ.update(self._published, **{STATE: str(self._folder.path)})
-        for name in self.names:
-            threading.Thread(target=self._leave_word, args=[name], daemon=True).start()
+        self._threads = [threading.Thread(target=self._leave_word, args=[name], daemon=True) for name in self.names]
+        for thread in self._threads:
+            thread.start()
 
     def server(self, name: str) -> Server:
         """Wait for a server; raise ServerStartError where it cannot be had."""
@@ -88,6 +89,9 @@ class StartedHere:
             else:
                 os.environ[key] = value
         self._running.stop()
+        for thread in self._threads:
+            # A word left after the removal has begun would keep the folder.
+            thread.join()
         self._folder.remove()
 
     def _leave_word(self, name: str) -> None:
@@ -99,12 +103,8 @@ class StartedHere:
             word = {"version": server.version, "port": server.port, "start_seconds": server.start_seconds}
             word |= {"origin": server.origin}
         draft = self._folder.path / f"{name}.draft"
-        try:
-            draft.write_text(json.dumps(word))
-            draft.rename(draft.with_suffix(".json"))
-        except OSError:
-            # The run is over and its folder gone.
-            return
+        draft.write_text(json.dumps(word))
+        draft.rename(draft.with_suffix(".json"))
 
 
 @dataclass(frozen=True)
