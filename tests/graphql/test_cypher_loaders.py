@@ -13,6 +13,8 @@ from dbopt.neo4j import graph
 from dbopt.signals import cypher_executed
 from dbopt.tenancy import tenant_context
 
+pytestmark = pytest.mark.usefixtures("neo4j_server")
+
 
 @pytest.fixture
 def people():

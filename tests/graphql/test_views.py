@@ -134,8 +134,8 @@ def test_nested_list_costs_two_statements_over_http(count):
             "tenant",
             {
                 "message": (
-                    "No tenant is set. In a request the TenantMiddleware sets it; "
-                    "elsewhere use: with tenant_context(pk): ..."
+                    "No tenant is set. In a request, dbopt.tenancy.TenantMiddleware sets it; "
+                    "in a command, task or thread use: with tenant_context(pk): ..."
                 ),
                 "extensions": {"code": "TENANT_REQUIRED"},
             },

@@ -19,7 +19,7 @@ from dbopt.health.servers import checks
 from tests.health.conftest import TOKEN, dbopt_with
 from tests.testapp.models import Author
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("neo4j_server")]
 
 PROTECTED = ["/health/database", "/health/slow-queries", "/health/cache-stats"]
 PROBES = ["/health/live", "/health/startup", "/health/ready"]

@@ -8,7 +8,7 @@ from dbopt.neo4j import graph
 from dbopt.signals import cypher_executed
 from tests.intelgraph.graphql_world import ask, ask_counted, make_world, nodes
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("neo4j_server")]
 
 
 def project(world):

@@ -9,7 +9,7 @@ from dbopt.intelgraph.schema import Query, schema
 from dbopt.testing import assert_uses_index
 from tests.intelgraph.graphql_world import ask, ask_counted, codes, make_world, nodes
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("neo4j_server")]
 
 NESTED = """
 query Nested($first: Int) {
