@@ -90,7 +90,9 @@ def console(request: HttpRequest) -> HttpResponse:
 
     if not settings.DEBUG:
         raise Http404
-    members = list(Member.objects.select_related("tenant", "user").order_by("tenant_id", "id").distinct("tenant_id")[:8])
+    members = list(
+        Member.objects.select_related("tenant", "user").order_by("tenant_id", "id").distinct("tenant_id")[:8]
+    )
     if request.GET.get("as") or not request.user.is_authenticated:
         return _log_in(request, members)
     query = request.POST.get("query") or EXAMPLES[0].query

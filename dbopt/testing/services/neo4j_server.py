@@ -28,6 +28,8 @@ JAVA_OPTIONS = (
     "-Dlog4j2.disable.jmx=true",
     "-Djol.skipHotspotSAAttach=true",
     "-Dfile.encoding=UTF-8",
+    # The server lives for minutes: without the optimising compiler it starts in 7 s instead of 11 s, for 60 % of the work.
+    "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
     "-Xms128m",
     "-Xmx512m",
