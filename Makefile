@@ -17,10 +17,10 @@ demo: $(VENV)/.ready
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term -m "not long" $(ARGS)
 
 test-long: $(VENV)/.ready
-	DBOPT_TEST_LONG=1 $(BIN)/python -m pytest -m long $(ARGS)
+	DBOPT_TEST_LONG=1 $(BIN)/python -m pytest -n 2 -m long $(ARGS)
 
 test-bare:
 	sh scripts/make_bare_venv.sh $(PYTHON) $(VENV)-bare requirements/django-$(DJANGO).txt
