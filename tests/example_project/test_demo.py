@@ -76,9 +76,7 @@ def test_real_data_goes_the_whole_road_and_nothing_is_lost(sample_data, tmp_path
         "neo4j": "5",
     }
     assert len(figures["indexes"]) == 5
-    used = {row["index"] for row in figures["indexes"] if row["index"] in " ".join(row["after"]["scans"])}
-    # A table of 120 pages is small enough for the planner to read it whole when a name is searched.
-    assert used | {"idx_entity_uname_trgm"} == {row["index"] for row in figures["indexes"]}
+    assert all(row["index"] in " ".join(row["after"]["scans"]) for row in figures["indexes"])
     assert figures["graphql"]["with"]["statements"] < 5 < figures["graphql"]["without"]["statements"]
     assert figures["cache"]["warm_statements"] == 0
     assert figures["cache"]["new_value_seen"] is True
