@@ -113,11 +113,12 @@ def test_invalid_index_is_named_as_such():
 
 
 def test_disable_nothing_plans_as_production_does():
-    create_index("(pages)")
-    Author.objects.create(name="a", email="a@example.org")
     queryset = Book.objects.filter(Q(pages__gt=-1) | Q(pages__lt=10**6))
     with connection.cursor() as cursor:
+        # A new file: rows that other tests rolled back leave pages behind, and then the index is the cheaper way.
+        cursor.execute("TRUNCATE testapp_book CASCADE")
         cursor.execute("ANALYZE testapp_book")
+    create_index("(pages)")
 
     message = message_of(queryset, disable=())
 
