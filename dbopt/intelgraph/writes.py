@@ -167,7 +167,7 @@ def _faults(row: models.Model, values: Mapping[str, Any]) -> Iterable[Fault]:
     for name in sorted(unfit):
         yield Fault(name, "Text must not contain NUL characters or half of a surrogate pair.")
     # A new row is checked as a whole: what is missing is a fault too.
-    skipped = (every - given if row.pk else {"tenant", "search"}) | {"source", "target"} | unfit
+    skipped = (every - given if row.pk else {"tenant"}) | {"source", "target"} | unfit
     try:
         row.clean_fields(exclude=skipped)
     except ValidationError as error:

@@ -10,6 +10,7 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from dbopt.intelgraph.models import (
     AuditLog,
@@ -332,6 +333,28 @@ def test_the_longest_name_fits_the_indexes(world):
     entity.name += "x"
     with pytest.raises(ValidationError, match="at most 500 characters"):
         entity.clean_fields()
+
+
+def test_words_of_a_name_are_kept_by_the_index_alone(world):
+    """A tsvector in the row would be fetched with every entity, and returned by every INSERT."""
+    with transaction.atomic(), CaptureQueriesContext(connection) as reads_and_writes:
+        entity = Entity.objects.create(tenant_id=world.tenant, type="PERSON", name="Ada Unheard-of")
+        assert Relationship.objects.select_related("source", "target").first().source.name
+        assert Relationship.objects.first().target.name
+        assert [row.pk for row in Entity.objects.filter(name=entity.name)] == [entity.pk]
+        entity.refresh_from_db()
+        found = list(entities.matching("unheard ada"))
+        transaction.set_rollback(True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT column_name FROM information_schema.columns WHERE table_name = 'intelgraph_entity'")
+        columns = {name for (name,) in cursor.fetchall()}
+
+    assert found == [entity]
+    fetched = [query["sql"].partition("FROM")[0] for query in reads_and_writes if "intelgraph_entity" in query["sql"]]
+    assert len(fetched) == 6
+    assert not [sql for sql in fetched if "tsvector" in sql or "search" in sql]
+    assert columns == {field.column for field in Entity._meta.concrete_fields}
+    assert "search" not in columns
 
 
 def test_reads_give_what_they_promise(world):

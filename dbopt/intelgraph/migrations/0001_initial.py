@@ -38,7 +38,6 @@ class Migration(migrations.Migration):
                 ('props', models.JSONField(blank=True, default=dict)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
-                ('search', models.GeneratedField(db_persist=True, expression=django.contrib.postgres.search.SearchVector('name', config='simple'), output_field=django.contrib.postgres.search.SearchVectorField())),
             ],
             options={
                 'verbose_name_plural': 'entities',
@@ -406,7 +405,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='entity',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['search'], name='idx_entity_search'),
+            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', config='simple'), name='idx_entity_search'),
         ),
         migrations.AddConstraint(
             model_name='entity',

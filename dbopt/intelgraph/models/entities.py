@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, HashIndex, OpClass
-from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.contrib.postgres.search import SearchVector
 from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models import F, Q
@@ -15,6 +15,13 @@ from dbopt.intelgraph.models.fields import MAX_NAME, between, new_external_id
 from dbopt.intelgraph.models.tenants import Tenant
 
 SURE = 0.8
+# "simple" does not stem: names are not words of a language.
+NAME_CONFIG = "simple"
+
+
+def name_words() -> SearchVector:
+    """The words of an entity's name: indexed as an expression, so that no row stores or fetches them."""
+    return SearchVector("name", config=NAME_CONFIG)
 
 
 class Entity(models.Model):
@@ -30,10 +37,6 @@ class Entity(models.Model):
     props = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
-    # "simple" does not stem: names are not words of a language.
-    search = models.GeneratedField(
-        expression=SearchVector("name", config="simple"), output_field=SearchVectorField(), db_persist=True
-    )
 
     class Meta:
         verbose_name_plural = "entities"
@@ -70,8 +73,8 @@ class Entity(models.Model):
             GinIndex(OpClass(Upper("name"), name="gin_trgm_ops"), name="idx_entity_uname_trgm"),
             # Properties: WHERE props @> '{"country": "DE"}'
             GinIndex(fields=["props"], opclasses=["jsonb_path_ops"], name="idx_entity_props"),
-            # Words of a name: WHERE search @@ plainto_tsquery('simple', ?)
-            GinIndex(fields=["search"], name="idx_entity_search"),
+            # Words of a name: WHERE to_tsvector('simple', COALESCE(name, '')) @@ plainto_tsquery('simple', ?)
+            GinIndex(name_words(), name="idx_entity_search"),
         ]
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from django.contrib.postgres.search import SearchQuery
 from django.db.models import Count, QuerySet
 
 from dbopt.intelgraph.models import Entity, EntityEmbedding, Source
-from dbopt.intelgraph.models.entities import SURE
+from dbopt.intelgraph.models.entities import NAME_CONFIG, SURE, name_words
 
 
 def newest(tenant: int, *, kind: str | None = None) -> QuerySet[Entity]:
@@ -52,7 +52,7 @@ def with_props(props: Mapping[str, Any]) -> QuerySet[Entity]:
 
 def matching(words: str) -> QuerySet[Entity]:
     """Return entities of all tenants whose name has all these words: idx_entity_search."""
-    return Entity.objects.filter(search=SearchQuery(words, config="simple"))
+    return Entity.objects.alias(words=name_words()).filter(words=SearchQuery(words, config=NAME_CONFIG))
 
 
 def type_counts(tenant: int) -> QuerySet[Entity, tuple[str, int]]:
