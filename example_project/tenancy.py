@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbopt.intelgraph.models import Member
+from dbopt.intelgraph.queries import members
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -18,7 +18,7 @@ def tenant_of_request(request: HttpRequest) -> int | None:
     """
     if not request.user.is_authenticated:
         return None
-    memberships = Member.objects.filter(user_id=request.user.pk, is_active=True).order_by("tenant_id")
+    memberships = members.of_user(request.user.pk)
     slug = request.headers.get("X-Tenant")
     if slug is not None:
         memberships = memberships.filter(tenant__slug=slug)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbopt.intelgraph.models import Entity
+from dbopt.intelgraph.queries import entities
 from dbopt.pagination import keyset_page
 from example_project.demo.stopwatch import measure
 
@@ -14,15 +14,15 @@ DEEP = 0.9
 
 def compare(tenant: int) -> dict[str, Any]:
     """Milliseconds of one page of 100 at depth 1 and at 90 % of the rows; both ways must give the same rows."""
-    entities = Entity.objects.filter(tenant_id=tenant).order_by("-created_at", "-id")
-    total = entities.count()
+    newest = entities.newest(tenant)
+    total = newest.count()
     depth = int(total * DEEP)
-    start = entities[depth - 1 : depth].get()
-    cursor = keyset_page(entities, first=1).cursor(start)
-    first_offset = measure(lambda: [row.pk for row in entities[:SIZE]])
-    deep_offset = measure(lambda: [row.pk for row in entities[depth : depth + SIZE]])
-    first_cursor = measure(lambda: [row.pk for row in keyset_page(entities, first=SIZE).rows])
-    deep_cursor = measure(lambda: [row.pk for row in keyset_page(entities, first=SIZE, after=cursor).rows])
+    start = newest[depth - 1 : depth].get()
+    cursor = keyset_page(newest, first=1).cursor(start)
+    first_offset = measure(lambda: [row.pk for row in newest[:SIZE]])
+    deep_offset = measure(lambda: [row.pk for row in newest[depth : depth + SIZE]])
+    first_cursor = measure(lambda: [row.pk for row in keyset_page(newest, first=SIZE).rows])
+    deep_cursor = measure(lambda: [row.pk for row in keyset_page(newest, first=SIZE, after=cursor).rows])
     return {
         "rows": total,
         "page_size": SIZE,

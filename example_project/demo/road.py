@@ -89,8 +89,8 @@ def _prepare(command: BaseCommand, options: Options) -> None:
             )
     with _step(command, "dbopt_graph sync"):
         call_command("dbopt_graph", "sync", stdout=command.stdout)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    with _step(command, "vacuum and analyze"):
+        indexes.settle()
 
 
 @contextmanager

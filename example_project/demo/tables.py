@@ -10,17 +10,9 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     """Yield the report line by line."""
     counts = report["counts"]
     yield "  ".join(f"{counts[name]:,} {name}" for name in ("entities", "relationships", "investigations"))
-    yield from _section("Indexes: the same query without its index, and with it")
-    rows: list[Sequence[str]] = [("query", "without ms", "pages", "with ms", "pages", "plan with the index")]
-    for row in report["indexes"]:
-        before, after = row["before"], row["after"]
-        plan = ", ".join(dict.fromkeys(after["scans"])) + (" + sort" if after["sorts"] else "")
-        rows.append(
-            (row["query"], f"{before['ms']:.2f}", str(before["pages"]), f"{after['ms']:.2f}", str(after["pages"]), plan)
-        )
-    yield from _table(rows)
+    yield from index_lines(report["indexes"])
     yield from _section("GraphQL: entities with their relationships and the other ends")
-    rows = [("", "statements", "ms")]
+    rows: list[Sequence[str]] = [("", "statements", "ms")]
     for name in ("without", "with"):
         figures = report["graphql"][name]
         rows.append((f"{name} loaders", f"{figures['statements']:,}", f"{figures['ms']:.1f}"))
@@ -58,17 +50,32 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"  {name}: {check['status']} ({check.get('ms', 0):.0f} ms)"
 
 
+def index_lines(compared: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield the plans of `indexes.compare`, and a word on indexes that the planner left alone."""
+    yield from _section("Indexes: the same query without its index, and with it")
+    rows: list[Sequence[str]] = [("query", "without ms", "pages", "with ms", "pages", "plan with the index")]
+    for row in compared:
+        before, after = row["before"], row["after"]
+        plan = ", ".join(dict.fromkeys(after["scans"])) + (" + sort" if after["sorts"] else "")
+        rows.append(
+            (row["query"], f"{before['ms']:.2f}", str(before["pages"]), f"{after['ms']:.2f}", str(after["pages"]), plan)
+        )
+    yield from _table(rows)
+    if not all(row["used"] for row in compared):
+        yield "  A table of a few pages is read whole, whatever indexes it has: load more rows to see them used."
+
+
 def _section(title: str) -> Iterator[str]:
     yield ""
     yield title
 
 
 def _table(rows: list[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        first, *rest = row
-        cells = [first.ljust(widths[0])]
-        # Figures line up on the right; a last column of text reads better on the left.
-        for width, cell in zip(widths[1:], rest, strict=True):
-            cells.append(cell.rjust(width) if cell[:1].isdigit() or len(cell) < width else cell.ljust(width))
-        yield "  " + "  ".join(cells).rstrip()
+    """Lines of a table with a head; columns of figures line up on the right, those of text on the left."""
+    columns = []
+    for column in zip(*rows, strict=True):
+        width = max(map(len, column))
+        are_figures = all(cell[:1].isdigit() for cell in column[1:])
+        columns.append([cell.rjust(width) if are_figures else cell.ljust(width) for cell in column])
+    for row in zip(*columns, strict=True):
+        yield "  " + "  ".join(row).rstrip()
