@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import time
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
@@ -44,6 +45,12 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
+# Only who holds a lease may end it: it may have run out, and be another's by now.
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -51,6 +58,14 @@ class Look:
 
     data: bytes | None
     tokens: Mapping[str, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The answer to a request for a lease: its token, None where another holds it, and what the value's key holds."""
+
+    token: bytes | None
+    data: bytes | None
 
 
 class CacheServer:
@@ -67,6 +82,7 @@ class CacheServer:
             1000 * max(TOKEN_SECONDS, 2 * section.timeout, *(2 * s for s in section.timeouts.values()), 0)
         )
         self._store_script = self._client.register_script(_STORE)
+        self._release_script = self._client.register_script(_RELEASE)
         self._payer_lock = Lock()
         self._payer: Thread | None = None
         self._closed = Event()
@@ -120,6 +136,26 @@ class CacheServer:
         arguments: list[Any] = [data, life_ms, seen or b"", *tokens.values()]
         answer = self._ask(lambda client: self._store_script(keys=keys, args=arguments, client=client))
         return None if answer is None else bool(answer)
+
+    def lease(self, key: str, *, seconds: float, beside: str) -> Lease | None:
+        """Ask to be the only one, in all processes, for so long; None while the server is out of reach.
+
+        The value under `beside` is read after the lease is granted: who had it before has stored by then.
+        """
+        token = secrets.token_bytes(16)
+
+        def ask(client: Any) -> Any:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.set(key, token, nx=True, px=max(1, int(seconds * 1000)))
+            pipeline.get(beside)
+            return pipeline.execute()
+
+        answer = self._ask(ask)
+        return None if answer is None else Lease(token if answer[0] else None, answer[1])
+
+    def release(self, key: str, token: bytes) -> None:
+        """End a lease, unless it ran out; while the server is out of reach, it will."""
+        self._ask(lambda client: self._release_script(keys=[key], args=[token], client=client))
 
     def remove(self, key: str, *, fallback: str) -> bool:
         """Remove a value, also for fills that began before; False while the server is out of reach.
