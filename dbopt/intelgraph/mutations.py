@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import graphene
@@ -82,18 +83,34 @@ class NewInvestigation(InvestigationFields):
 
 
 class _Write(graphene.Mutation):
-    """A mutation that answers with the row, or with errors."""
+    """A mutation that answers with what it wrote, or with errors."""
 
     class Meta:
         abstract = True
 
-    row_name: ClassVar[str]
+    _write: ClassVar[Callable[..., Any]]
+    _answer: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take graphene's options of a class: mypy sees none that its untyped base takes."""
+        super().__init_subclass__(**options)
 
     @classmethod
-    def run(cls, info: Any, write: Callable[[], Any]) -> Any:
+    def __init_subclass_with_meta__(
+        cls, *, write: Callable[..., Any], answer: tuple[str, Any], arguments: dict[str, Any], **options: Any
+    ) -> None:
+        """Declare the fields of the answer: a name and its type, then the errors."""
+        cls._write = staticmethod(write)
+        cls._answer, kind = answer
+        setattr(cls, cls._answer, graphene.Field(kind))
+        cls.errors = graphene.List(graphene.NonNull(FieldErrorNode), required=True)
+        super().__init_subclass_with_meta__(arguments=arguments, **options)
+
+    @classmethod
+    def mutate(cls, root: Any, info: Any, **arguments: Any) -> Any:
         """Write, and forget what the operation had loaded before."""
         try:
-            row = write()
+            written = cls._write(*(arguments[name] for name in ("id", "input") if name in arguments))
         except writes.InvalidWriteError as error:
             faults = [
                 FieldErrorNode(field=fault.field and to_camel_case(fault.field), message=fault.message)
@@ -101,159 +118,60 @@ class _Write(graphene.Mutation):
             ]
             return cls(errors=faults)
         clear_loaders(info.context)
-        return cls(errors=[], **{cls.row_name: row})
+        return cls(errors=[], **{cls._answer: written})
 
 
-def _errors() -> Any:
-    return graphene.List(graphene.NonNull(FieldErrorNode), required=True)
+_ENTITY, _RELATIONSHIP = ("entity", EntityNode), ("relationship", RelationshipNode)
+_INVESTIGATION, _DELETED = ("investigation", InvestigationNode), ("deleted_id", graphene.ID)
+_ID = {"id": graphene.ID(required=True)}
 
 
-def _with_members(fields: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    values = dict(fields)
-    return values, values.pop("entity_ids", None)
+def _input(fields: type[graphene.InputObjectType]) -> dict[str, Any]:
+    return {"input": fields(required=True)}
 
 
-class CreateEntity(_Write):
+class CreateEntity(_Write, write=writes.create_entity, answer=_ENTITY, arguments=_input(NewEntity)):
     """Create an entity."""
 
-    class Arguments:
-        input = NewEntity(required=True)
 
-    row_name = "entity"
-    entity = graphene.Field(EntityNode)
-    errors = _errors()
-
-    def mutate(self, info: Any, input: dict[str, Any]) -> Any:  # noqa: A002  # the name that clients know
-        """Create it."""
-        return CreateEntity.run(info, lambda: writes.create_entity(input))
-
-
-class UpdateEntity(_Write):
+class UpdateEntity(_Write, write=writes.update_entity, answer=_ENTITY, arguments=_ID | _input(EntityFields)):
     """Change the given fields of an entity."""
 
-    class Arguments:
-        id = graphene.ID(required=True)
-        input = EntityFields(required=True)
 
-    row_name = "entity"
-    entity = graphene.Field(EntityNode)
-    errors = _errors()
-
-    def mutate(self, info: Any, id: str, input: dict[str, Any]) -> Any:  # noqa: A002  # the names that clients know
-        """Change it."""
-        return UpdateEntity.run(info, lambda: writes.update_entity(id, input))
-
-
-class CreateRelationship(_Write):
-    """Connect two entities."""
-
-    class Arguments:
-        input = NewRelationship(required=True)
-
-    row_name = "relationship"
-    relationship = graphene.Field(RelationshipNode)
-    errors = _errors()
-
-    def mutate(self, info: Any, input: dict[str, Any]) -> Any:  # noqa: A002  # the name that clients know
-        """Create it."""
-        return CreateRelationship.run(info, lambda: writes.create_relationship(input))
-
-
-class UpdateRelationship(_Write):
-    """Change the given fields of a relationship."""
-
-    class Arguments:
-        id = graphene.ID(required=True)
-        input = RelationshipFields(required=True)
-
-    row_name = "relationship"
-    relationship = graphene.Field(RelationshipNode)
-    errors = _errors()
-
-    def mutate(self, info: Any, id: str, input: dict[str, Any]) -> Any:  # noqa: A002  # the names that clients know
-        """Change it."""
-        return UpdateRelationship.run(info, lambda: writes.update_relationship(id, input))
-
-
-class CreateInvestigation(_Write):
-    """Open an investigation."""
-
-    class Arguments:
-        input = NewInvestigation(required=True)
-
-    row_name = "investigation"
-    investigation = graphene.Field(InvestigationNode)
-    errors = _errors()
-
-    def mutate(self, info: Any, input: dict[str, Any]) -> Any:  # noqa: A002  # the name that clients know
-        """Create it."""
-        values, members = _with_members(input)
-        return CreateInvestigation.run(info, lambda: writes.create_investigation(values, entity_ids=members))
-
-
-class UpdateInvestigation(_Write):
-    """Change the given fields of an investigation."""
-
-    class Arguments:
-        id = graphene.ID(required=True)
-        input = InvestigationFields(required=True)
-
-    row_name = "investigation"
-    investigation = graphene.Field(InvestigationNode)
-    errors = _errors()
-
-    def mutate(self, info: Any, id: str, input: dict[str, Any]) -> Any:  # noqa: A002  # the names that clients know
-        """Change it."""
-        values, members = _with_members(input)
-        return UpdateInvestigation.run(info, lambda: writes.update_investigation(id, values, entity_ids=members))
-
-
-class _Delete(_Write):
-    """A mutation that deletes a row."""
-
-    class Meta:
-        abstract = True
-
-    row_name = "deleted_id"
-    model: ClassVar[Any]
-
-    @classmethod
-    def mutate(cls, root: Any, info: Any, id: str) -> Any:  # noqa: A002  # the name that clients know
-        """Delete it."""
-        return cls.run(info, lambda: writes.delete(cls.model, id))
-
-
-class DeleteEntity(_Delete):
+class DeleteEntity(_Write, write=partial(writes.delete, Entity), answer=_DELETED, arguments=_ID):
     """Delete an entity with its relationships and sources."""
 
-    class Arguments:
-        id = graphene.ID(required=True)
 
-    model = Entity
-    deleted_id = graphene.ID()
-    errors = _errors()
+class CreateRelationship(
+    _Write, write=writes.create_relationship, answer=_RELATIONSHIP, arguments=_input(NewRelationship)
+):
+    """Connect two entities."""
 
 
-class DeleteRelationship(_Delete):
+class UpdateRelationship(
+    _Write, write=writes.update_relationship, answer=_RELATIONSHIP, arguments=_ID | _input(RelationshipFields)
+):
+    """Change the given fields of a relationship."""
+
+
+class DeleteRelationship(_Write, write=partial(writes.delete, Relationship), answer=_DELETED, arguments=_ID):
     """Delete a relationship."""
 
-    class Arguments:
-        id = graphene.ID(required=True)
 
-    model = Relationship
-    deleted_id = graphene.ID()
-    errors = _errors()
+class CreateInvestigation(
+    _Write, write=writes.create_investigation, answer=_INVESTIGATION, arguments=_input(NewInvestigation)
+):
+    """Open an investigation."""
 
 
-class DeleteInvestigation(_Delete):
+class UpdateInvestigation(
+    _Write, write=writes.update_investigation, answer=_INVESTIGATION, arguments=_ID | _input(InvestigationFields)
+):
+    """Change the given fields of an investigation."""
+
+
+class DeleteInvestigation(_Write, write=partial(writes.delete, Investigation), answer=_DELETED, arguments=_ID):
     """Delete an investigation; its entities stay."""
-
-    class Arguments:
-        id = graphene.ID(required=True)
-
-    model = Investigation
-    deleted_id = graphene.ID()
-    errors = _errors()
 
 
 class Mutation(graphene.ObjectType):

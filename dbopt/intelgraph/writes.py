@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 
 from dbopt.intelgraph.models import Entity, Investigation, InvestigationEntity, Relationship
+from dbopt.intelgraph.models.fields import is_storable
 from dbopt.tenancy import require_tenant
 
 M = TypeVar("M", bound=models.Model)
@@ -58,7 +59,7 @@ def create_entity(values: Mapping[str, Any]) -> Entity:
         InvalidWriteError: with a fault for each wrong field.
         TenantRequiredError: there is no tenant.
     """
-    return _save(Entity(tenant_id=require_tenant(), **values), values)
+    return _create(Entity, values)
 
 
 def update_entity(pk: Any, values: Mapping[str, Any]) -> Entity:
@@ -68,38 +69,32 @@ def update_entity(pk: Any, values: Mapping[str, Any]) -> Entity:
 
 def create_relationship(values: Mapping[str, Any]) -> Relationship:
     """Create a relationship from source_id, target_id, type and optional fields; both ends are of the tenant."""
-    tenant = require_tenant()
-    values = {**values, **_ends(values, tenant)}
-    return _save(Relationship(tenant_id=tenant, **values), values)
+    return _create(Relationship, _with_ends(values))
 
 
 def update_relationship(pk: Any, values: Mapping[str, Any]) -> Relationship:
     """Change the given fields of a relationship; errors as for `create_relationship`."""
-    return _change(Relationship, pk, {**values, **_ends(values, require_tenant())})
+    return _change(Relationship, pk, _with_ends(values))
 
 
-def create_investigation(values: Mapping[str, Any], *, entity_ids: Iterable[Any] | None = None) -> Investigation:
-    """Create an investigation from name and the optional external_id, status, priority, with entities of the tenant."""
-    tenant = require_tenant()
-    members = _entity_ids(entity_ids or (), tenant)
+def create_investigation(values: Mapping[str, Any]) -> Investigation:
+    """Create an investigation from name and the optional external_id, status, priority, entity_ids of the tenant."""
+    own, members = _without_members(values)
 
     def write() -> Investigation:
-        investigation = _save(Investigation(tenant_id=tenant, **values), values)
-        _add_members(investigation, members)
+        investigation = _create(Investigation, own)
+        _add_members(investigation, members or ())
         return investigation
 
     return _atomic(write)
 
 
-def update_investigation(
-    pk: Any, values: Mapping[str, Any], *, entity_ids: Iterable[Any] | None = None
-) -> Investigation:
+def update_investigation(pk: Any, values: Mapping[str, Any]) -> Investigation:
     """Change the given fields of an investigation; entity_ids replaces its entities, None leaves them."""
-    tenant = require_tenant()
-    members = None if entity_ids is None else _entity_ids(entity_ids, tenant)
+    own, members = _without_members(values)
 
     def write() -> Investigation:
-        investigation = _change(Investigation, pk, values)
+        investigation = _change(Investigation, pk, own)
         if members is not None:
             investigation.memberships.exclude(entity__in=members).delete()
             _add_members(investigation, members)
@@ -138,6 +133,10 @@ def _key(model: type[models.Model], pk: Any) -> Any:
         return None
 
 
+def _create(model: type[M], values: Mapping[str, Any]) -> M:
+    return _save(model(tenant_id=require_tenant(), **values), values)
+
+
 def _change(model: type[M], pk: Any, values: Mapping[str, Any]) -> M:
     # Before the transaction begins: nobody opens one without a tenant.
     require_tenant()
@@ -163,7 +162,7 @@ def _faults(row: models.Model, values: Mapping[str, Any]) -> Iterable[Fault]:
     """Yield what is wrong with the values themselves."""
     given = {row._meta.get_field(name).name for name in values}  # noqa: SLF001
     every = {field.name for field in row._meta.concrete_fields}  # noqa: SLF001
-    unfit = {name for name, value in values.items() if not _fits_text(value)}
+    unfit = {name for name, value in values.items() if not is_storable(value)}
     for name in sorted(unfit):
         yield Fault(name, "Text must not contain NUL characters or half of a surrogate pair.")
     # A new row is checked as a whole: what is missing is a fault too.
@@ -182,37 +181,32 @@ def _faults(row: models.Model, values: Mapping[str, Any]) -> Iterable[Fault]:
             yield Fault(name, f"It must lie between {low} and {high}.")
 
 
-def _fits_text(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, Mapping):
-        return all(_fits_text(part) for pair in value.items() for part in pair)
-    return all(map(_fits_text, value)) if isinstance(value, (list, tuple)) else True
-
-
-def _ends(values: Mapping[str, Any], tenant: Any) -> dict[str, int]:
-    """Return the given ends of a relationship as keys of the tenant's entities."""
+def _with_ends(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a relationship with the given ends as keys of the tenant's entities."""
     asked = {name: _key(Entity, values[name]) for name in ("source_id", "target_id") if name in values}
-    known = _known(asked.values(), tenant)
+    known = _known(asked.values())
     faults = [Fault(name, _GONE.format("entity")) for name, key in asked.items() if key not in known]
     if faults:
         raise InvalidWriteError(faults)
-    return asked
+    return {**values, **asked}
 
 
-def _entity_ids(given: Iterable[Any], tenant: Any) -> list[int]:
-    asked = {str(pk): _key(Entity, pk) for pk in given}
+def _without_members(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[int] | None]:
+    """Return an investigation's own values, and its entities as keys of the tenant's; None where none are given."""
+    own = dict(values)
+    given = own.pop("entity_ids", None)
+    asked = {str(pk): _key(Entity, pk) for pk in given or ()}
     if len(asked) > MAX_ENTITIES:
         raise InvalidWriteError([Fault("entity_ids", f"{len(asked)} entities; at most {MAX_ENTITIES} at a time.")])
-    known = _known(asked.values(), tenant)
+    known = _known(asked.values())
     missing = [pk for pk, key in asked.items() if key not in known]
     if missing:
         raise InvalidWriteError([Fault("entity_ids", f"No entity with id {pk}.") for pk in missing])
-    return sorted(known)
+    return own, None if given is None else sorted(known)
 
 
-def _known(keys: Iterable[Any], tenant: Any) -> set[int]:
-    present = [key for key in keys if key is not None]
+def _known(keys: Iterable[Any]) -> set[int]:
+    tenant, present = require_tenant(), [key for key in keys if key is not None]
     return set(Entity.objects.filter(tenant=tenant, pk__in=present).values_list("pk", flat=True)) if present else set()
 
 

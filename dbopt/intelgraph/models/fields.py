@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 from django.db import models
 
@@ -13,6 +15,15 @@ MAX_NAME = 500
 def new_external_id() -> str:
     """Return an id for a row that came without one."""
     return str(uuid.uuid4())
+
+
+def is_storable(value: Any) -> bool:
+    """Whether PostgreSQL can keep a text, or all texts in a JSON value: neither NUL nor half of a surrogate pair."""
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, Mapping):
+        return all(is_storable(part) for pair in value.items() for part in pair)
+    return all(map(is_storable, value)) if isinstance(value, (list, tuple)) else True
 
 
 def between(field: str, low: float, high: float, *, name: str) -> models.CheckConstraint:
