@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from dbopt.intelgraph.models.fields import MAX_NAME
+from dbopt.intelgraph.models.fields import MAX_NAME, is_storable
 
 # A cell may hold a long JSON list; csv's own limit is 128 kB and holds for the whole process.
 MAX_CELL = 64 * 1024 * 1024
@@ -66,15 +66,19 @@ class Table:
     key: tuple[str, ...]
 
 
-def _text(maximum: int | None = None, *, empty: bool = False) -> Callable[[str], str]:
+def _text(maximum: float = math.inf) -> Callable[[str], str]:
     def read(cell: str) -> str:
-        if not cell and not empty:
+        if not cell:
             raise ValueError("is empty")
-        if maximum is not None and len(cell) > maximum:
+        if len(cell) > maximum:
             raise ValueError(f"is longer than {maximum} characters")
         return cell
 
     return read
+
+
+def _optional(read: Callable[[str], Any], default: Any = None) -> Callable[[str], Any]:
+    return lambda cell: read(cell) if cell else default
 
 
 def _number(cell: str) -> float:
@@ -84,10 +88,6 @@ def _number(cell: str) -> float:
     if not math.isfinite(value):
         raise ValueError("is too large for a number")
     return value
-
-
-def _optional_number(cell: str) -> float | None:
-    return _number(cell) if cell else None
 
 
 def _confidence(cell: str) -> float:
@@ -103,9 +103,7 @@ def _priority(cell: str) -> int:
     return int(cell)
 
 
-def _optional_date(cell: str) -> date | None:
-    if not cell:
-        return None
+def _date(cell: str) -> date:
     try:
         if _DATE.fullmatch(cell):
             return date.fromisoformat(cell)
@@ -125,7 +123,8 @@ def _json(cell: str) -> Any:
 
     try:
         value = json.loads(cell, parse_constant=refuse, parse_float=finite)
-        _check_strings(value)
+        if not is_storable(value):
+            raise ValueError("holds a character that PostgreSQL cannot keep")
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON ({error.msg.lower()} at character {error.pos + 1})") from None
     except RecursionError:
@@ -133,72 +132,56 @@ def _json(cell: str) -> Any:
     return value
 
 
-def _check_strings(value: Any) -> None:
-    """PostgreSQL keeps neither NUL nor half a surrogate pair, and JSON can spell both."""
-    if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError("holds a character that PostgreSQL cannot keep")
-    elif isinstance(value, dict):
-        _check_strings([*value, *value.values()])
-    elif isinstance(value, list):
-        for part in value:
-            _check_strings(part)
-
-
 def _props(cell: str) -> str:
     """The text as it is: PostgreSQL keeps all digits of its numbers, Python would not."""
-    if cell and not isinstance(_json(cell), dict):
-        raise ValueError("is not a JSON object")
-    return cell or "{}"
+    if isinstance(_json(cell), dict):
+        return cell
+    raise ValueError("is not a JSON object")
 
 
 def _ids(cell: str) -> list[str]:
-    value = _json(cell) if cell else []
+    value = _json(cell)
     if not isinstance(value, list) or not all(isinstance(part, str) and 0 < len(part) <= MAX_ID for part in value):
         raise ValueError("is not a JSON array of external ids")
     return list(dict.fromkeys(value))
 
 
+_ID, _TYPE, _NAME = _text(MAX_ID), _text(MAX_TYPE), _text(MAX_NAME)
+_PROPS = _optional(_props, "{}")
 ENTITIES = Table(
     "entities.csv",
-    {
-        "external_id": _text(MAX_ID),
-        "type": _text(MAX_TYPE),
-        "name": _text(MAX_NAME),
-        "confidence": _confidence,
-        "props": _props,
-    },
+    {"external_id": _ID, "type": _TYPE, "name": _NAME, "confidence": _confidence, "props": _PROPS},
     key=("external_id",),
 )
 RELATIONSHIPS = Table(
     "relationships.csv",
     {
-        "external_id": _text(MAX_ID),
-        "source": _text(MAX_ID),
-        "target": _text(MAX_ID),
-        "type": _text(MAX_TYPE),
+        "external_id": _ID,
+        "source": _ID,
+        "target": _ID,
+        "type": _TYPE,
         "confidence": _confidence,
-        "weight": _optional_number,
-        "valid_from": _optional_date,
-        "valid_to": _optional_date,
-        "props": _props,
+        "weight": _optional(_number),
+        "valid_from": _optional(_date),
+        "valid_to": _optional(_date),
+        "props": _PROPS,
     },
     key=("external_id",),
 )
 INVESTIGATIONS = Table(
     "investigations.csv",
     {
-        "external_id": _text(MAX_ID),
-        "name": _text(MAX_NAME),
+        "external_id": _ID,
+        "name": _NAME,
         "status": _text(MAX_STATUS),
         "priority": _priority,
-        "entities": _ids,
+        "entities": _optional(_ids, []),
     },
     key=("external_id",),
 )
 SOURCES = Table(
     "sources.csv",
-    {"entity": _text(MAX_ID), "type": _text(MAX_TYPE), "url": _text(), "title": _text(empty=True)},
+    {"entity": _ID, "type": _TYPE, "url": _text(), "title": _optional(_text(), "")},
     key=("entity", "url"),
 )
 TABLES = (ENTITIES, RELATIONSHIPS, INVESTIGATIONS, SOURCES)
@@ -222,12 +205,11 @@ def check_folder(folder: Path) -> list[Problem]:
 
 def _check_header(folder: Path, table: Table) -> list[Problem]:
     with _cells(folder / table.file) as rows:
-        try:
-            _, header = next(rows)
-        except StopIteration:
-            return [Problem(table.file, None, None, "is empty: it has no header")]
-        except csv.Error as error:
-            return [Problem(table.file, 1, None, f"is not CSV ({error})")]
+        line, header = next(rows, (None, None))
+    if header is None:
+        return [Problem(table.file, None, None, "is empty: it has no header")]
+    if isinstance(header, csv.Error):
+        return [Problem(table.file, line, None, f"is not CSV ({header})")]
     if any(map(_fault, header)):
         return [Problem(table.file, 1, None, "is not UTF-8 text")]
     reasons = [
@@ -243,15 +225,13 @@ def read_rows(folder: Path, table: Table) -> Iterator[Row | Problem]:
     seen: dict[tuple[str, ...], int] = {}
     with _cells(folder / table.file) as rows:
         _, header = next(rows)
+        if isinstance(header, csv.Error):
+            raise header
         order = [header.index(name) for name in table.columns]
         keys = [header.index(name) for name in table.key]
-        while True:
-            try:
-                line, cells = next(rows)
-            except StopIteration:
-                return
-            except _NotCsvError as error:
-                yield Problem(table.file, error.line, None, f"is not CSV ({error})")
+        for line, cells in rows:
+            if isinstance(cells, csv.Error):
+                yield Problem(table.file, line, None, f"is not CSV ({cells})")
                 continue
             if len(cells) != len(header):
                 reason = f"has {len(cells)} columns instead of {len(header)}"
@@ -287,48 +267,30 @@ def _fault(cell: str) -> str | None:
 def raw_rows(folder: Path, table: Table, lines: Collection[int]) -> Iterator[tuple[int, list[str]]]:
     """Return the rows that begin in these lines, as they are; what is not CSV is left out."""
     with _cells(folder / table.file) as rows:
-        while True:
-            try:
-                line, cells = next(rows)
-            except StopIteration:
-                return
-            except _NotCsvError:
-                continue
-            if line in lines:
-                yield line, cells
-
-
-class _NotCsvError(csv.Error):
-    def __init__(self, reason: str, line: int) -> None:
-        self.line = line
-        super().__init__(reason)
-
-
-class _Cells:
-    """Rows with the line where each begins; goes on after one that is not CSV."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._reader = csv.reader(lines, strict=True)
-
-    def __iter__(self) -> _Cells:
-        return self
-
-    def __next__(self) -> tuple[int, list[str]]:
-        while True:
-            line = self._reader.line_num + 1
-            try:
-                cells = next(self._reader)
-            except csv.Error as error:
-                raise _NotCsvError(str(error), line) from None
-            if cells:
-                return line, cells
+        yield from ((line, cells) for line, cells in rows if line in lines and not isinstance(cells, csv.Error))
 
 
 @contextmanager
-def _cells(path: Path) -> Iterator[_Cells]:
+def _cells(path: Path) -> Iterator[Iterator[tuple[int, list[str] | csv.Error]]]:
+    """Open a file as the line where each row begins, and its cells or why it is not CSV."""
     limit = csv.field_size_limit(MAX_CELL)
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            yield _Cells(lines)
+            yield _rows(csv.reader(lines, strict=True))
     finally:
         csv.field_size_limit(limit)
+
+
+def _rows(reader: Any) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            # The reader goes on behind it.
+            yield line, error
+        else:
+            if cells:
+                yield line, cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from django.db import models
 
 # An index entry of a b-tree holds 2,700 bytes, and UPPER(name) is in one: 500 characters of four bytes fit.
 MAX_NAME = 500
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def new_external_id() -> str:
@@ -20,7 +22,7 @@ def new_external_id() -> str:
 def is_storable(value: Any) -> bool:
     """Whether PostgreSQL can keep a text, or all texts in a JSON value: neither NUL nor half of a surrogate pair."""
     if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+        return not _UNSTORABLE.search(value)
     if isinstance(value, Mapping):
         return all(is_storable(part) for pair in value.items() for part in pair)
     return all(map(is_storable, value)) if isinstance(value, (list, tuple)) else True
