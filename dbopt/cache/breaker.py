@@ -15,8 +15,16 @@ class Breaker:
     Thread-safe. An outage is logged once when it begins and once when it is over.
     """
 
-    def __init__(self, *, alias: str, failures: int, seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        alias: str,
+        failures: int,
+        seconds: float,
+        meanwhile: str = "answers come from the database",
+    ) -> None:
         self._alias = alias
+        self._meanwhile = meanwhile
         self._limit = failures
         self._seconds = seconds
         self._lock = Lock()
@@ -56,7 +64,8 @@ class Breaker:
             self._retry_at = time.monotonic() + self._seconds
         if first:
             logger.warning(
-                "Cache %r failed (%s); answers come from the database until it is back.",
+                "Cache %r failed (%s); %s until it is back.",
                 self._alias,
                 type(error).__name__,
+                self._meanwhile,
             )
