@@ -48,6 +48,8 @@ class CacheSettings:
     breaker_failures: int = _at_least(1, 5)
     breaker_seconds: float = _at_least(0, 2.0)
     max_debt: int = _at_least(1, 10_000)
+    session_renew_after: float = _at_least(0, 0.1)
+    session_write_behind: float | None = _at_least(0.001, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,11 @@ def _check_together(sections: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f'DBOPT["GRAPHQL"]["DEFAULT_PAGE_SIZE"] is {graphql.default_page_size}, '
             f"which is more than MAX_PAGE_SIZE ({graphql.max_page_size})."
+        )
+    if sections["cache"].session_renew_after > 1:
+        raise ConfigurationError(
+            f'DBOPT["CACHE"]["SESSION_RENEW_AFTER"] is {sections["cache"].session_renew_after:g}; '
+            "it is a share of a session's age, so it must be at most 1."
         )
     for section, key in (("health", "networks"), ("health", "trusted_proxies"), ("metrics", "networks")):
         for network in getattr(sections[section], key):

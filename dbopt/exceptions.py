@@ -10,6 +10,7 @@
     ├── InvalidCursorError (ValueError)                          a page cursor cannot be used
     ├── PageSizeError (ValueError)                               first/last are out of range
     ├── TenantRequiredError (PermissionDenied)                   no tenant, and one is required
+    ├── SessionUnavailableError (ConnectionError)            the sessions' Redis does not answer
     ├── ServerStartError                                     a server for tests or the demo cannot be had
     ├── IndexBuildError (OperationalError)
     │   └── IndexConflictError
@@ -85,6 +86,10 @@ class PageSizeError(DboptError, ValueError):
 
 class TenantRequiredError(DboptError, PermissionDenied):
     """No tenant is set where one is required."""
+
+
+class SessionUnavailableError(DboptError, ConnectionError):
+    """The Redis that holds the sessions does not answer, or refuses to store one."""
 
 
 class ServerStartError(DboptError):

@@ -44,6 +44,10 @@ def test_override_settings_works_in_place_for_references_made_at_import():
         ({"CACHE": {"TIMEOUTS": {"a": "x"}}}, 'DBOPT["CACHE"]["TIMEOUTS"]["a"] must be a number, not \'x\'.'),
         ({"CACHE": 5}, 'DBOPT["CACHE"] must be a dictionary, not int.'),
         ({"CACHE": {"BREAKER_FAILURES": 1.5}}, 'DBOPT["CACHE"]["BREAKER_FAILURES"] must be a whole number, not 1.5.'),
+        (
+            {"CACHE": {"SESSION_RENEW_AFTER": 1.5}},
+            'DBOPT["CACHE"]["SESSION_RENEW_AFTER"] is 1.5; it is a share of a session\'s age, so it must be at most 1.',
+        ),
         ([], "DBOPT must be a dictionary, not list."),
         ({"HEALTH": {"TOKENS": "secret"}}, 'DBOPT["HEALTH"]["TOKENS"] must be a list of strings, not this value.'),
         (
