@@ -43,3 +43,8 @@ def test_every_kind_on_the_newest_server(alias, monkeypatch):
         assert (len(first.created), first.refused, first.is_verified) == (10, (), True)
         assert (second.created, second.is_verified) == ((), True)
         assert second.after.summary() == {"OK": 10, "UNSUPPORTED": 1}
+        # The names of Cypher 25.
+        assert {row["type"] for row in graph.read("SHOW CONSTRAINTS YIELD type")} == {
+            "NODE_PROPERTY_UNIQUENESS",
+            "RELATIONSHIP_PROPERTY_UNIQUENESS",
+        }

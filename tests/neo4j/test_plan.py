@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbopt.neo4j import Exists, FullText, Key, Node, Range, Typed, Unique
+from dbopt.neo4j import Exists, FullText, Key, Node, Range, Typed, Unique, Vector
 from dbopt.neo4j.schema.plan import make_plan
 from dbopt.neo4j.schema.read import constraint_of, index_of
 from dbopt.neo4j.schema.rules import Live, LiveRule
@@ -126,17 +126,34 @@ def test_both_languages_name_the_same_constraint(cypher_5, cypher_25):
     assert constraint_of({**row, "type": cypher_5}).kind == "unique"
 
 
+def row_of_index(**facts):
+    row = {"name": "i", "state": "ONLINE", "populationPercent": 100.0, "entityType": "NODE", "owningConstraint": None}
+    return {**row, **facts}
+
+
 def test_look_up_index_is_of_no_kind_of_ours():
-    row = {
-        "name": "index_343aff4e",
-        "state": "ONLINE",
-        "populationPercent": 100.0,
-        "type": "LOOKUP",
-        "entityType": "NODE",
-        "labelsOrTypes": None,
-        "properties": None,
-        "owningConstraint": None,
-        "options": {"indexProvider": "token-lookup-1.0", "indexConfig": {}},
-    }
+    options = {"indexProvider": "token-lookup-1.0", "indexConfig": {}}
+    row = row_of_index(type="LOOKUP", labelsOrTypes=None, properties=None, options=options)
 
     assert (index_of(row).kind, index_of(row).labels) == ("other", ())
+
+
+@pytest.mark.parametrize(
+    ("config", "is_quantized"),
+    [
+        ({"vector.quantization.enabled": True}, True),
+        ({"vector.quantization.enabled": False}, False),
+        ({"vector.quantization.type": "BINARY"}, True),
+        ({"vector.quantization.type": "SCALAR"}, True),
+        ({"vector.quantization.type": "NONE"}, False),
+    ],
+)
+def test_servers_that_answer_how_vectors_are_quantized_answer_whether(config, is_quantized):
+    """5.26 answers with `enabled`, 2026.08 with `type`, also where `enabled` was asked for."""
+    there = {"vector.dimensions": 4, "vector.similarity_function": "COSINE", **config}
+    row = row_of_index(type="VECTOR", labelsOrTypes=["L"], properties=["a"], options={"indexConfig": there})
+
+    for declared in (True, False):
+        rules = rules_of(Node("L", indexes=[Vector("a", dimensions=4, quantization=declared, name="i")]))
+        (item,) = make_plan(rules, live(index_of(row))).items
+        assert item.action == ("OK" if declared == is_quantized else "CHANGE")

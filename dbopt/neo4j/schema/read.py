@@ -63,14 +63,13 @@ def read_indexes(graph: Readable) -> list[LiveRule]:
 
 def index_of(row: Mapping[str, Any]) -> LiveRule:
     """Turn a row of SHOW INDEXES into a value."""
-    options = (row["options"] or {}).get("indexConfig") or {}
     return LiveRule(
         name=row["name"],
         kind=_INDEX_KINDS.get(row["type"], "other"),
         entity=row["entityType"],
         labels=tuple(row["labelsOrTypes"] or ()),
         properties=tuple(row["properties"] or ()),
-        options=tuple(sorted((name, _plain(value)) for name, value in options.items())),
+        options=tuple(sorted(_options(row).items())),
         state=row["state"],
         population=float(row["populationPercent"] or 0),
         owned_by=row["owningConstraint"],
@@ -87,6 +86,15 @@ def constraint_of(row: Mapping[str, Any]) -> LiveRule:
         properties=tuple(row["properties"] or ()),
         property_type=row["propertyType"],
     )
+
+
+def _options(row: Mapping[str, Any]) -> dict[str, object]:
+    config = (row["options"] or {}).get("indexConfig") or {}
+    options = {name: _plain(value) for name, value in config.items()}
+    # Since 2026 servers take whether to quantize, and answer how: BINARY, SCALAR or NONE.
+    if "vector.quantization.type" in options:
+        options.setdefault("vector.quantization.enabled", options["vector.quantization.type"] != "none")
+    return options
 
 
 def _plain(value: object) -> object:

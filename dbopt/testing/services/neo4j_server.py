@@ -52,7 +52,7 @@ def start(  # noqa: PLR0913 - keyword-only facts of one server
     java = java_for(version)
     home = folder.data
     (home / "conf").mkdir()
-    (home / "conf" / "neo4j.conf").write_text(_settings(home, port=port.number, password=password))
+    (home / "conf" / "neo4j.conf").write_text(_settings(home, version=version, port=port.number, password=password))
     classpath = os.pathsep.join(str(jar) for jar in sorted(jars.glob("*.jar")))
     if password is not None:
         _set_password(java, classpath, folder=folder, password=password)
@@ -74,7 +74,7 @@ def url(port: int) -> str:
     return f"bolt://127.0.0.1:{port}"
 
 
-def _settings(home: Path, *, port: int, password: str | None) -> str:
+def _settings(home: Path, *, version: str, port: int, password: str | None) -> str:
     folders = {name: home / name for name in ("data", "logs", "run", "plugins", "import")}
     lines = [f"server.directories.{name}={path}" for name, path in folders.items()]
     lines += [f"{name}={value}" for name, value in SETTINGS.items()]
@@ -84,6 +84,9 @@ def _settings(home: Path, *, port: int, password: str | None) -> str:
         f"server.bolt.advertised_address=127.0.0.1:{port}",
         f"dbms.security.auth_enabled={'false' if password is None else 'true'}",
     ]
+    if not version.startswith("5."):
+        # What the configuration file of a new installation says; without it the server would speak Cypher 5.
+        lines.append("db.query.default_language=CYPHER_25")
     return "\n".join(lines) + "\n"
 
 
