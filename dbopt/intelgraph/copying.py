@@ -39,6 +39,13 @@ def copy_rows(
     return count
 
 
+def lift_limits(connection: BaseDatabaseWrapper) -> None:
+    """Take from this transaction the limits that protect requests: they would end a long COPY."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
 def reserve_ids(connection: BaseDatabaseWrapper, model: type[models.Model], count: int) -> list[int]:
     """Take primary keys from the model's sequence, so that rows which refer to each other can be copied.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from dbopt.intelgraph.copying import copy_rows
+from dbopt.intelgraph.copying import copy_rows, lift_limits
 from dbopt.intelgraph.import_format import TABLES, Problem, Row, Table, check_folder, read_rows
 from dbopt.intelgraph.models import Tenant
 from dbopt.intelgraph.staging import STAGES, Stage
@@ -89,7 +89,7 @@ def load(  # noqa: PLR0913 - keyword-only options of one job
     if report.problems:
         return report
     with transaction.atomic(using=connection.alias):
-        _lift_limits(connection)
+        lift_limits(connection)
         key, report.is_tenant_new = _lock_tenant(connection.alias, slug=tenant, create=create_tenant)
         for table in TABLES:
             if (folder / table.file).is_file():
@@ -98,13 +98,6 @@ def load(  # noqa: PLR0913 - keyword-only options of one job
         if not report.is_loaded:
             transaction.set_rollback(True, using=connection.alias)
     return report
-
-
-def _lift_limits(connection: BaseDatabaseWrapper) -> None:
-    """A load is one long transaction: limits that protect requests would end it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 def _lock_tenant(alias: str, *, slug: str, create: bool) -> tuple[int, bool]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.db import models, transaction
 
 from dbopt.cache import writes
-from dbopt.intelgraph.copying import copy_rows, reserve_ids
+from dbopt.intelgraph.copying import copy_rows, lift_limits, reserve_ids
 from dbopt.intelgraph.models import (
     AuditLog,
     Entity,
@@ -32,21 +33,6 @@ from dbopt.intelgraph.synthetic import EPOCH, Generator, Shares, tenant_shares
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-SEEDED = (
-    AuditLog,
-    Entity,
-    EntityEmbedding,
-    Investigation,
-    InvestigationEntity,
-    McpServer,
-    McpSession,
-    Member,
-    Pipeline,
-    Relationship,
-    Run,
-    Source,
-    Tenant,
-)
 MEMBERS, PIPELINES, SESSIONS = 3, 5, 50
 
 
@@ -83,11 +69,9 @@ def seed(  # noqa: PLR0913 - keyword-only options of a command
     slugs = [f"seed-{seed_number}-{rank + 1:02}" for rank in range(tenants)]
     alias = connection.alias
     # COPY does not show in the statements that the cache watches.
-    with writes(*SEEDED, using=alias), transaction.atomic(using=alias):
-        with connection.cursor() as cursor:
-            # One COPY may take longer than any request: limits that protect those would end it.
-            cursor.execute("SET LOCAL statement_timeout = 0")
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    tables = apps.get_app_config("intelgraph").get_models()
+    with writes(*tables, using=alias), transaction.atomic(using=alias):
+        lift_limits(connection)
         existing = Tenant.objects.using(alias).filter(slug__startswith=f"seed-{seed_number}-")
         if existing.exists():
             if _matches(existing, slugs, shares):

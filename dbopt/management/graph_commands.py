@@ -1,4 +1,4 @@
-"""What every command about a graph shares: exit codes, the alias, one run at a time."""
+"""What every command about a graph shares: its errors, one run at a time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dbopt.exceptions import (
     GraphUnavailableError,
     MissingExtraError,
 )
+from dbopt.management.exit_codes import FINDINGS, OUT_OF_REACH, WRONG_USE
 
-FINDINGS, WRONG_USE, OUT_OF_REACH, INTERRUPTED = 1, 2, 3, 130
 _DATABASE_NOT_FOUND = "Neo.ClientError.Database.DatabaseNotFound"
 
 

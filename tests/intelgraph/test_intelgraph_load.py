@@ -1,4 +1,4 @@
-"""intelgraph_load: the import format, whole and broken in every way."""
+"""intelgraph_load: what a good folder becomes, and what stops it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import csv
 import json
 import threading
 from datetime import date
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.db.models import F
 
-from dbopt.intelgraph.import_format import ENTITIES, RELATIONSHIPS, Problem, read_rows
 from dbopt.intelgraph.loading import UNKNOWN_ENTITY, load
 from dbopt.intelgraph.models import (
     Entity,
@@ -24,70 +21,22 @@ from dbopt.intelgraph.models import (
     Source,
     Tenant,
 )
+from dbopt.management.progress import ProgressLine
+from tests.intelgraph.import_folder import (
+    ENTITY_HEADER,
+    GOOD,
+    INV_HEADER,
+    REL_HEADER,
+    SOURCE_HEADER,
+    load_folder,
+    nothing_written,
+)
 
 pytestmark = pytest.mark.django_db
 
-ENTITY_HEADER = "external_id,type,name,confidence,props\n"
-REL_HEADER = "external_id,source,target,type,confidence,weight,valid_from,valid_to,props\n"
-INV_HEADER = "external_id,name,status,priority,entities\n"
-SOURCE_HEADER = "entity,type,url,title\n"
-GOOD = {
-    "entities.csv": ENTITY_HEADER
-    + 'a,PERSON,Zoë,0.5,"{""amount"": 56898523.470}"\n'
-    + "b,BANK,Bank B,1,\n"
-    + 'c,BANK,"Two\nlines",1.0,{}\n',
-    "relationships.csv": REL_HEADER
-    + "r1,a,b,PAID,0.9,68,2015-03-25,2015-09-25,{}\n"
-    + "r2,a,b,PAID,0.9,,,,\n"
-    + "r3,b,b,PAID,1,-1.5e3,2015-03-25,2014-01-01,{}\n",
-    "investigations.csv": INV_HEADER + 'i1,Case,open,4,"[""b"", ""a"", ""b""]"\n' + "i2,Empty,closed,1,[]\n",
-    "sources.csv": SOURCE_HEADER + "a,report,https://x.example/1,Title\na,report,https://x.example/2,\n",
-}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder with the files of GOOD, some of them replaced; None leaves a file out; bytes stay as they are."""
-
-    def write(files=None, **more):
-        for name, content in {**GOOD, **(files or {}), **more}.items():
-            path = tmp_path / name
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return tmp_path
-
-    return write
-
-
-def run(path, *arguments, tenant="acme", create=True):
-    """Run the command; returns exit code, standard output, standard error."""
-    out, err = StringIO(), StringIO()
-    create_tenant = ["--create-tenant"] if create else []
-    try:
-        call_command(
-            "intelgraph_load",
-            str(path),
-            "--tenant",
-            tenant,
-            *create_tenant,
-            *arguments,
-            stdout=out,
-            stderr=err,
-            verbosity=0,
-        )
-    except CommandError as error:
-        return error.returncode, out.getvalue(), err.getvalue() + str(error)
-    return 0, out.getvalue(), err.getvalue()
-
-
-def nothing_written():
-    return not any(model.objects.exists() for model in (Tenant, Entity, Relationship, Investigation, Source))
-
 
 def test_a_folder_is_loaded_as_it_is(folder):
-    code, out, err = run(folder())
+    code, out, err = load_folder(folder())
 
     assert (code, err) == (0, "")
     assert out == (
@@ -123,7 +72,7 @@ def test_a_folder_is_loaded_as_it_is(folder):
 
 
 def test_numbers_in_props_keep_their_digits(folder):
-    run(
+    load_folder(
         folder(
             {"entities.csv": ENTITY_HEADER + 'a,P,A,1,"{""n"": 12345678901234567890.123456789}"\n'}
             | dict.fromkeys(["relationships.csv", "investigations.csv", "sources.csv"])
@@ -136,12 +85,12 @@ def test_numbers_in_props_keep_their_digits(folder):
 
 
 def test_a_second_run_changes_nothing_and_says_so(folder):
-    run(folder())
+    load_folder(folder())
     with connection.cursor() as cursor:
         cursor.execute("SELECT xmin, ctid FROM intelgraph_entity UNION ALL SELECT xmin, ctid FROM intelgraph_source")
         before = cursor.fetchall()
 
-    code, out, err = run(folder(), create=False)
+    code, out, err = load_folder(folder(), create=False)
 
     assert (code, err) == (0, "")
     assert out.endswith("sources.csv: 2 rows, 0 new, 0 changed\nNothing changed.\n")
@@ -151,10 +100,10 @@ def test_a_second_run_changes_nothing_and_says_so(folder):
 
 
 def test_a_changed_row_updates_and_an_absent_row_stays(folder):
-    run(folder())
+    load_folder(folder())
     keys = dict(Entity.objects.values_list("external_id", "pk"))
 
-    code, out, _ = run(
+    code, out, _ = load_folder(
         folder(
             {
                 "entities.csv": ENTITY_HEADER + "a,PERSON,Zoe,0.5,{}\nd,BANK,D,1,{}\n",
@@ -184,10 +133,10 @@ def test_a_changed_row_updates_and_an_absent_row_stays(folder):
 
 
 def test_the_same_ids_of_two_tenants_do_not_meet(folder):
-    run(folder(), tenant="one")
-    run(folder(), tenant="two")
+    load_folder(folder(), tenant="one")
+    load_folder(folder(), tenant="two")
 
-    code, _, _ = run(
+    code, _, _ = load_folder(
         folder({"entities.csv": ENTITY_HEADER + "a,PERSON,Changed,0.5,{}\nb,B,B,1,{}\nc,B,C,1,{}\n"}), tenant="two"
     )
 
@@ -198,9 +147,9 @@ def test_the_same_ids_of_two_tenants_do_not_meet(folder):
 
 
 def test_entities_of_another_tenant_are_unknown(folder):
-    run(folder(), tenant="one")
+    load_folder(folder(), tenant="one")
 
-    code, _, err = run(
+    code, _, err = load_folder(
         folder({"entities.csv": ENTITY_HEADER + "x,P,X,1,{}\n"} | {"investigations.csv": None, "sources.csv": None}),
         tenant="two",
     )
@@ -211,16 +160,18 @@ def test_entities_of_another_tenant_are_unknown(folder):
 
 
 def test_entities_in_the_database_may_be_named(folder):
-    run(folder())
+    load_folder(folder())
 
-    code, _, err = run(folder({"entities.csv": ENTITY_HEADER, "relationships.csv": REL_HEADER + "r9,c,a,PAID,1,,,,\n"}))
+    code, _, err = load_folder(
+        folder({"entities.csv": ENTITY_HEADER, "relationships.csv": REL_HEADER + "r9,c,a,PAID,1,,,,\n"})
+    )
 
     assert (code, err) == (0, "")
     assert Relationship.objects.filter(external_id="r9").exists()
 
 
 def test_byte_order_mark_is_accepted(folder):
-    code, _, err = run(folder({name: b"\xef\xbb\xbf" + text.encode() for name, text in GOOD.items()}))
+    code, _, err = load_folder(folder({name: b"\xef\xbb\xbf" + text.encode() for name, text in GOOD.items()}))
 
     assert (code, err) == (0, "")
     assert Entity.objects.filter(external_id="a").exists()
@@ -229,176 +180,26 @@ def test_byte_order_mark_is_accepted(folder):
 def test_columns_may_come_in_any_order_and_lines_end_in_any_way(folder):
     files = {"entities.csv": "name,props,confidence,type,external_id\r\nZoë,{},0.5,PERSON,a\r\n\r\nB,{},1,BANK,b\r\n"}
 
-    code, _, err = run(folder(files | dict.fromkeys(["relationships.csv", "investigations.csv", "sources.csv"])))
+    code, _, err = load_folder(
+        folder(files | dict.fromkeys(["relationships.csv", "investigations.csv", "sources.csv"]))
+    )
 
     assert (code, err) == (0, "")
     assert list(Entity.objects.order_by("id").values_list("external_id", "name")) == [("a", "Zoë"), ("b", "B")]
 
 
 def test_other_files_are_ignored(folder):
-    code, _, err = run(folder({"README.md": "# x", "entities.csv.bak": "x"}))
+    code, _, err = load_folder(folder({"README.md": "# x", "entities.csv.bak": "x"}))
 
     assert (code, err) == (0, "")
-
-
-STRUCTURE = [
-    (
-        {"people.csv": "a\n"},
-        "people.csv: is not a file of the format; known are entities.csv, relationships.csv, investigations.csv, sources.csv",
-    ),
-    ({"entities.csv": None}, "entities.csv: is missing"),
-    ({"entities.csv": ""}, "entities.csv: is empty: it has no header"),
-    ({"sources.csv": b"\xef\xbb\xbf"}, "sources.csv: is empty: it has no header"),
-    (
-        {"entities.csv": "external_id,type,name,confidence\n"},
-        "entities.csv:1: has no column props; the columns are external_id, type, name, confidence, props",
-    ),
-    (
-        {"sources.csv": "entity,type,url,title,secret\n"},
-        "sources.csv:1: has a column that is not of the format; the columns are entity, type, url, title",
-    ),
-    (
-        {"sources.csv": "entity,type,url,title,title\n"},
-        "sources.csv:1: has the column title twice; the columns are entity, type, url, title",
-    ),
-    ({"entities.csv": ENTITY_HEADER.encode("utf-16")}, "entities.csv:1: is not UTF-8 text"),
-    ({"entities.csv": 'external_id,"type'}, "entities.csv:1: is not CSV (unexpected end of data)"),
-]
-
-
-@pytest.mark.parametrize(("files", "message"), STRUCTURE)
-def test_a_wrong_file_is_named_and_nothing_is_written_even_with_skip_bad(folder, files, message):
-    path = folder(files)
-
-    for arguments in ([], ["--skip-bad"]):
-        code, out, err = run(path, *arguments)
-
-        assert (code, out) == (1, "")
-        assert err == f"{message}\nNothing was written: 1 problem."
-        assert nothing_written()
-
-
-ENTITY_ROWS = [
-    (b"\xff,P,X,1,{}", "external_id is not UTF-8 text"),
-    ("x,P,N\0,1,{}", "name holds a NUL character"),
-    (",P,X,1,{}", "external_id is empty"),
-    ("x,,X,1,{}", "type is empty"),
-    ("x,P,,1,{}", "name is empty"),
-    ("x" * 201 + ",P,X,1,{}", "external_id is longer than 200 characters"),
-    ("x," + "P" * 65 + ",X,1,{}", "type is longer than 64 characters"),
-    ("x,P," + "N" * 501 + ",1,{}", "name is longer than 500 characters"),
-    ("x,P,X,,{}", "confidence is not a number"),
-    ("x,P,X,1.01,{}", "confidence is not between 0 and 1"),
-    ("x,P,X,-0.1,{}", "confidence is not between 0 and 1"),
-    ("x,P,X,NaN,{}", "confidence is not a number"),
-    ("x,P,X,inf,{}", "confidence is not a number"),
-    ("x,P,X,1_0,{}", "confidence is not a number"),
-    ("x,P,X,\u0660,{}", "confidence is not a number"),
-    ("x,P,X,1e999,{}", "confidence is too large for a number"),
-    ('x,P,X,1,"{""a"": "', "props is not JSON (expecting value at character 7)"),
-    ("x,P,X,1,[]", "props is not a JSON object"),
-    ("x,P,X,1,null", "props is not a JSON object"),
-    ('x,P,X,1,"{""a"": NaN}"', "props holds NaN, which JSON does not know"),
-    ('x,P,X,1,"{""a"": 1e999}"', "props holds a number that is too large"),
-    ('x,P,X,1,"{""a"": ""\\u0000""}"', "props holds a character that PostgreSQL cannot keep"),
-    ('x,P,X,1,"{""\\ud800"": 1}"', "props holds a character that PostgreSQL cannot keep"),
-    ('x,P,X,1,"{""a"": ' + "[" * 100_000 + '"', "props is nested too deeply"),
-    ("a,P,X,1,{}", "external_id already stands in line 2"),
-    ("x,P,X,1", "has 4 columns instead of 5"),
-    ("x,P,X,1,{},more", "has 6 columns instead of 5"),
-    ('x,P,"X"Y,1,{}', "is not CSV (',' expected after '\"')"),
-    ('x,P,"X,1,{}', "is not CSV (unexpected end of data)"),
-]
-
-
-@pytest.mark.parametrize(("row", "reason"), ENTITY_ROWS)
-def test_a_bad_entity_is_reported_with_file_line_and_reason(folder, row, reason):
-    content = GOOD["entities.csv"].encode() + (row if isinstance(row, bytes) else row.encode()) + b"\n"
-
-    code, out, err = run(folder({"entities.csv": content}))
-
-    assert (code, out) == (1, "")
-    assert err == f"entities.csv:6: {reason}\nNothing was written: 1 problem."
-    assert nothing_written()
-
-
-REL_ROWS = [
-    ("r9,a,nobody,PAID,1,,,,", f"target {UNKNOWN_ENTITY}"),
-    ("r9,nobody,a,PAID,1,,,,", f"source {UNKNOWN_ENTITY}"),
-    ("r9,a,b,PAID,1,many,,,", "weight is not a number"),
-    ("r9,a,b,PAID,1,NaN,,,", "weight is not a number"),
-    ("r9,a,b,PAID,1,,2015-02-30,,", "valid_from is not a date (YYYY-MM-DD)"),
-    ("r9,a,b,PAID,1,,,20150201,", "valid_to is not a date (YYYY-MM-DD)"),
-    ("r9,a,b,PAID,1,,,0000-01-01,", "valid_to is not a date (YYYY-MM-DD)"),
-    ("r1,a,b,PAID,1,,,,", "external_id already stands in line 2"),
-]
-
-
-@pytest.mark.parametrize(("row", "reason"), REL_ROWS)
-def test_a_bad_relationship_is_reported_with_file_line_and_reason(folder, row, reason):
-    code, out, err = run(folder({"relationships.csv": GOOD["relationships.csv"] + row + "\n"}))
-
-    assert (code, out) == (1, "")
-    assert err == f"relationships.csv:5: {reason}\nNothing was written: 1 problem."
-    assert nothing_written()
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ("i9,Case,open,0,[]", "priority is not a whole number from 1 to 4"),
-        ("i9,Case,open,5,[]", "priority is not a whole number from 1 to 4"),
-        ("i9,Case,open,1.0,[]", "priority is not a whole number from 1 to 4"),
-        ("i9,Case,open,1,{}", "entities is not a JSON array of external ids"),
-        ("i9,Case,open,1,[1]", "entities is not a JSON array of external ids"),
-        ('i9,Case,open,1,"[""a"", ""nobody""]"', f"entities {UNKNOWN_ENTITY}"),
-        ("i1,Case,open,1,[]", "external_id already stands in line 2"),
-    ],
-)
-def test_a_bad_investigation_is_reported_with_file_line_and_reason(folder, row, reason):
-    code, _, err = run(folder({"investigations.csv": GOOD["investigations.csv"] + row + "\n"}))
-
-    assert code == 1
-    assert err == f"investigations.csv:4: {reason}\nNothing was written: 1 problem."
-    assert nothing_written()
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ("nobody,report,https://x.example/3,", f"entity {UNKNOWN_ENTITY}"),
-        ("a,report,,", "url is empty"),
-        ("a,article,https://x.example/1,", "entity and url already stands in line 2"),
-    ],
-)
-def test_a_bad_source_is_reported_with_file_line_and_reason(folder, row, reason):
-    code, _, err = run(folder({"sources.csv": GOOD["sources.csv"] + row + "\n"}))
-
-    assert code == 1
-    assert err == f"sources.csv:4: {reason}\nNothing was written: 1 problem."
-    assert nothing_written()
-
-
-def test_all_problems_of_all_files_are_reported_up_to_a_hundred(folder):
-    bad = "".join(f"bad{number},P,X,2,{{}}\n" for number in range(120))
-
-    code, _, err = run(
-        folder({"entities.csv": GOOD["entities.csv"] + bad, "sources.csv": SOURCE_HEADER + "bad1,t,u,\n"})
-    )
-
-    lines = err.splitlines()
-    assert code == 1
-    assert lines[0] == "entities.csv:6: confidence is not between 0 and 1"
-    assert lines[99] == "entities.csv:105: confidence is not between 0 and 1"
-    assert lines[100:] == ["and 21 more", "Nothing was written: 121 problems."]
 
 
 def test_no_value_of_a_row_is_shown(folder):
     secret = "Top-Secret-Name"
     rows = f"{secret},P,{secret},9,{{}}\n{secret}2,P,{secret},1,{{{secret}}}\n"
 
-    code, out, err = run(folder({"entities.csv": GOOD["entities.csv"] + rows}))
-    _, json_out, json_err = run(folder({"entities.csv": GOOD["entities.csv"] + rows}), "--json")
+    code, out, err = load_folder(folder({"entities.csv": GOOD["entities.csv"] + rows}))
+    _, json_out, json_err = load_folder(folder({"entities.csv": GOOD["entities.csv"] + rows}), "--json")
 
     assert code == 1
     assert secret not in out + err + json_out + json_err
@@ -414,7 +215,7 @@ def test_skip_bad_loads_the_rest_and_keeps_the_rejected_rows(folder, tmp_path):
     )
     rejected = tmp_path / "rejected.csv.txt"
 
-    code, out, err = run(path, "--skip-bad", "--rejected", str(rejected))
+    code, out, err = load_folder(path, "--skip-bad", "--rejected", str(rejected))
 
     assert code == 0
     assert err.splitlines() == [
@@ -434,7 +235,7 @@ def test_skip_bad_loads_the_rest_and_keeps_the_rejected_rows(folder, tmp_path):
 
 
 def test_unknown_tenant_is_wrong_use(folder):
-    code, out, err = run(folder(), create=False)
+    code, out, err = load_folder(folder(), create=False)
 
     assert (code, out) == (2, "")
     assert err == "There is no tenant 'acme'; --create-tenant creates it."
@@ -451,28 +252,28 @@ def test_unknown_tenant_is_wrong_use(folder):
     ],
 )
 def test_wrong_use_is_named(folder, arguments, tenant, message):
-    assert run(folder(), *arguments, tenant=tenant) == (2, "", message)
+    assert load_folder(folder(), *arguments, tenant=tenant) == (2, "", message)
 
 
 def test_a_folder_that_is_not_there_is_wrong_use(tmp_path):
     path = tmp_path / "nowhere"
 
-    assert run(path) == (2, "", f"{path} is not a folder.")
+    assert load_folder(path) == (2, "", f"{path} is not a folder.")
 
 
 def test_result_as_json(folder):
-    code, out, _ = run(folder(), "--json")
+    code, out, _ = load_folder(folder(), "--json")
 
     result = json.loads(out)
     assert code == 0
     assert result["files"]["investigations.csv"] == {"rows": 2, "inserted": 2, "updated": 0, "links": 2}
     assert (result["tenant"], result["loaded"], result["changed"], result["problem_count"]) == ("acme", True, True, 0)
-    code, out, _ = run(folder(), "--json")
+    code, out, _ = load_folder(folder(), "--json")
     assert json.loads(out)["changed"] is False
 
 
 def test_problems_as_json(folder):
-    code, out, err = run(folder({"entities.csv": GOOD["entities.csv"] + "x,P,X,2,{}\n"}), "--json")
+    code, out, err = load_folder(folder({"entities.csv": GOOD["entities.csv"] + "x,P,X,2,{}\n"}), "--json")
 
     result = json.loads(out)
     assert code == 1
@@ -481,14 +282,6 @@ def test_problems_as_json(folder):
         {"file": "entities.csv", "line": 6, "column": "confidence", "reason": "is not between 0 and 1"}
     ]
     assert err == "Nothing was written: 1 problem."
-
-
-def test_lines_are_counted_as_an_editor_counts_them(folder):
-    path = folder({"entities.csv": ENTITY_HEADER + 'a,P,"Two\nlines",1,{}\n\nb,P,B,2,{}\nc,P,"Bad\nlines",2,{}\n'})
-
-    rows = list(read_rows(path, ENTITIES))
-
-    assert [row.line for row in rows] == [2, 5, 6]
 
 
 def test_a_long_list_in_a_cell_is_read_and_csv_keeps_its_own_limit(folder):
@@ -502,32 +295,21 @@ def test_a_long_list_in_a_cell_is_read_and_csv_keeps_its_own_limit(folder):
         | dict.fromkeys(["relationships.csv", "sources.csv"])
     )
 
-    code, _, err = run(path)
+    code, _, err = load_folder(path)
 
     assert (code, err) == (0, "")
     assert InvestigationEntity.objects.count() == 20_000
     assert csv.field_size_limit() == limit
 
 
-def test_reading_gives_good_and_bad_rows_in_order(folder):
-    path = folder({"relationships.csv": REL_HEADER + "r1,a,b,T,1,,,,\nr2,a,b,T,x,,,,\nr3,a,b,T,1,,,,\n"})
-
-    rows = list(read_rows(path, RELATIONSHIPS))
-
-    assert rows[1] == Problem("relationships.csv", 3, "confidence", "is not a number")
-    assert [row.line for row in rows] == [2, 3, 4]
-
-
 def test_an_interrupted_load_leaves_nothing(folder, monkeypatch):
-    import dbopt.intelgraph.management.commands.intelgraph_load as command
-
     def interrupt(text):
         if "sources.csv: writing" in text:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.ProgressLine, "update", lambda self, text: interrupt(text))
+    monkeypatch.setattr(ProgressLine, "update", lambda self, text: interrupt(text))
 
-    code, out, err = run(folder())
+    code, out, err = load_folder(folder())
 
     assert (code, out, err) == (130, "", "Interrupted: nothing was written.")
     assert nothing_written()
@@ -535,8 +317,6 @@ def test_an_interrupted_load_leaves_nothing(folder, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_server_that_ends_the_connection_in_the_middle_leaves_nothing(folder, monkeypatch):
-    import dbopt.intelgraph.management.commands.intelgraph_load as command
-
     def cut(self, text):
         if "sources.csv: writing" in text:
             other = connection.copy()
@@ -549,9 +329,9 @@ def test_a_server_that_ends_the_connection_in_the_middle_leaves_nothing(folder, 
             finally:
                 other.close()
 
-    monkeypatch.setattr(command.ProgressLine, "update", cut)
+    monkeypatch.setattr(ProgressLine, "update", cut)
 
-    code, out, err = run(folder())
+    code, out, err = load_folder(folder())
     connection.close()
 
     assert (code, out) == (3, "")
@@ -588,7 +368,7 @@ def test_two_loads_for_one_tenant_wait_for_each_other(folder):
 def test_real_data_is_loaded_whole(sample_data):
     path = Path(sample_data) / "fincen"
 
-    code, _, err = run(path)
+    code, _, err = load_folder(path)
 
     assert (code, err) == (0, "")
     assert (Entity.objects.count(), Relationship.objects.count(), Investigation.objects.count()) == (3944, 10005, 1508)
@@ -599,4 +379,4 @@ def test_real_data_is_loaded_whole(sample_data):
     with (path / "investigations.csv").open(encoding="utf-8", newline="") as file:
         wanted = sum(len(json.loads(row["entities"])) for row in csv.DictReader(file))
     assert InvestigationEntity.objects.count() == wanted
-    assert run(path, create=False)[1].endswith("Nothing changed.\n")
+    assert load_folder(path, create=False)[1].endswith("Nothing changed.\n")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from io import StringIO
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import Count, F, Max, Min
 
-import dbopt.intelgraph.management.commands.intelgraph_seed as command
 from dbopt.intelgraph.models import (
     AuditLog,
     Entity,
@@ -27,6 +24,8 @@ from dbopt.intelgraph.models import (
     Tenant,
 )
 from dbopt.intelgraph.synthetic import tenant_shares
+from dbopt.management.progress import ProgressLine
+from tests.intelgraph.commands import run
 
 pytestmark = pytest.mark.django_db
 CONTENT = (
@@ -45,14 +44,9 @@ CONTENT = (
 )
 
 
-def run(*arguments):
+def seed(*arguments):
     """Run the command; returns exit code, standard output, standard error."""
-    out, err = StringIO(), StringIO()
-    try:
-        call_command("intelgraph_seed", *arguments, stdout=out, stderr=err, verbosity=0)
-    except CommandError as error:
-        return error.returncode, out.getvalue(), err.getvalue() + str(error)
-    return 0, out.getvalue(), err.getvalue()
+    return run("intelgraph_seed", *arguments)
 
 
 def content():
@@ -63,7 +57,7 @@ def content():
 
 
 def test_counts_are_those_asked_for():
-    code, out, err = run("--entities", "1000", "--tenants", "3", "--json")
+    code, out, err = seed("--entities", "1000", "--tenants", "3", "--json")
 
     result = json.loads(out)
     assert (code, err) == (0, "")
@@ -74,20 +68,20 @@ def test_counts_are_those_asked_for():
 
 
 def test_same_arguments_give_the_same_rows():
-    run("--entities", "300", "--tenants", "2", "--seed", "5")
+    seed("--entities", "300", "--tenants", "2", "--seed", "5")
     first = content()
 
-    run("--entities", "300", "--tenants", "2", "--seed", "5", "--replace")
+    seed("--entities", "300", "--tenants", "2", "--seed", "5", "--replace")
     assert all(len(rows) > 3 for rows in first.values())
-    code, out, _ = run("--entities", "300", "--tenants", "2", "--seed", "5")
+    code, out, _ = seed("--entities", "300", "--tenants", "2", "--seed", "5")
 
     assert (code, out[:16]) == (0, "Nothing changed:")
     assert content() == first
 
 
 def test_another_seed_gives_other_rows_beside_the_first():
-    run("--entities", "50", "--tenants", "1", "--seed", "1")
-    run("--entities", "50", "--tenants", "1", "--seed", "2")
+    seed("--entities", "50", "--tenants", "1", "--seed", "1")
+    seed("--entities", "50", "--tenants", "1", "--seed", "2")
 
     names = [
         set(Entity.objects.filter(tenant__slug=f"seed-{seed}-01").values_list("name", flat=True)) for seed in (1, 2)
@@ -97,22 +91,22 @@ def test_another_seed_gives_other_rows_beside_the_first():
 
 
 def test_another_size_is_refused_unless_replaced():
-    run("--entities", "50", "--tenants", "1")
+    seed("--entities", "50", "--tenants", "1")
 
-    code, _, err = run("--entities", "60", "--tenants", "1")
+    code, _, err = seed("--entities", "60", "--tenants", "1")
     assert code == 2
     assert err == (
         "Synthetic data of seed 1 is there already, in another size. "
         "Use --replace to delete it first, or another --seed."
     )
     assert Entity.objects.count() == 50
-    assert run("--entities", "60", "--tenants", "1", "--replace")[0] == 0
+    assert seed("--entities", "60", "--tenants", "1", "--replace")[0] == 0
     assert (Entity.objects.count(), Tenant.objects.count()) == (60, 1)
     assert AuditLog.objects.exclude(tenant__in=Tenant.objects.all()).count() == 0
 
 
 def test_data_is_skewed_like_real_data():
-    run("--entities", "3000", "--tenants", "3")
+    seed("--entities", "3000", "--tenants", "3")
 
     sizes = list(Tenant.objects.annotate(size=Count("entities")).order_by("slug").values_list("size", flat=True))
     assert sizes == sorted(sizes, reverse=True)
@@ -131,7 +125,7 @@ def test_data_is_skewed_like_real_data():
 
 
 def test_there_are_users_to_log_in_as_but_no_password_fits():
-    run("--entities", "20", "--tenants", "2")
+    seed("--entities", "20", "--tenants", "2")
 
     members = Member.objects.select_related("user")
     assert {member.tenant_id for member in members} == set(Tenant.objects.values_list("pk", flat=True))
@@ -140,7 +134,7 @@ def test_there_are_users_to_log_in_as_but_no_password_fits():
 
 
 def test_new_rows_get_keys_after_the_seeded_ones():
-    run("--entities", "20", "--tenants", "1")
+    seed("--entities", "20", "--tenants", "1")
 
     tenant = Tenant.objects.get()
     highest = Entity.objects.aggregate(Max("pk"))["pk__max"]
@@ -153,9 +147,9 @@ def test_an_interrupted_run_leaves_nothing(monkeypatch):
         if "sources" in text:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.ProgressLine, "update", interrupt)
+    monkeypatch.setattr(ProgressLine, "update", interrupt)
 
-    code, out, err = run("--entities", "100", "--tenants", "2")
+    code, out, err = seed("--entities", "100", "--tenants", "2")
 
     assert (code, out, err) == (130, "", "Interrupted: nothing was written.")
     assert not Tenant.objects.exists()
@@ -172,7 +166,7 @@ def test_an_interrupted_run_leaves_nothing(monkeypatch):
     ],
 )
 def test_wrong_use_is_named(arguments, message):
-    assert run(*arguments) == (2, "", message)
+    assert seed(*arguments) == (2, "", message)
 
 
 @pytest.mark.parametrize(("entities", "tenants"), [(1, 1), (5, 5), (6, 5), (7, 5), (1000, 999), (100_000, 5)])
@@ -188,6 +182,6 @@ def test_limits_for_requests_do_not_end_it():
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = '30ms'")
 
-    code, _, err = run("--entities", "3000", "--tenants", "1")
+    code, _, err = seed("--entities", "3000", "--tenants", "1")
 
     assert (code, err) == (0, "")

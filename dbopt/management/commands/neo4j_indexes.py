@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 from dbopt.management.examples import ExamplesFormatter
-from dbopt.management.graph_commands import FINDINGS, WRONG_USE, command_errors, one_at_a_time
+from dbopt.management.exit_codes import FINDINGS, WRONG_USE
+from dbopt.management.graph_commands import command_errors, one_at_a_time
 from dbopt.management.progress import ProgressLine
 from dbopt.neo4j.connections import Graph, graphs
 from dbopt.neo4j.schema.apply import Applied, apply_rules

@@ -10,36 +10,32 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.validators import validate_slug
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 
 from dbopt.intelgraph.import_format import TABLES, raw_rows
 from dbopt.intelgraph.loading import Report, load
+from dbopt.intelgraph.management.bulk import BulkCommand
 from dbopt.intelgraph.models import Tenant
-from dbopt.management.examples import ExamplesFormatter
-from dbopt.management.progress import ProgressLine
+from dbopt.management.exit_codes import FINDINGS, WRONG_USE
 
-FINDINGS, WRONG_USE, OUT_OF_REACH, INTERRUPTED = 1, 2, 3, 130
+EXAMPLES = """\
+examples:
+  manage.py intelgraph_load ./data --tenant acme --create-tenant
+  manage.py intelgraph_load ./data --tenant acme --skip-bad --rejected ./rejected.csv
+
+exit codes: 0 ok, 1 bad rows or files (nothing written), 2 wrong use, 3 server out of reach
+"""
 MAX_SHOWN = 100
 MAX_SLUG = 64
 
 
-class Command(BaseCommand):
+class Command(BulkCommand):
     """The import format of the domain: entities, relationships, investigations, sources."""
 
     help = "Load a folder of CSV files into a tenant, in one transaction; a second run changes nothing."
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Add examples to the help."""
-        kwargs["formatter_class"] = ExamplesFormatter
-        kwargs["epilog"] = (
-            "examples:\n"
-            "  manage.py intelgraph_load ./data --tenant acme --create-tenant\n"
-            "  manage.py intelgraph_load ./data --tenant acme --skip-bad --rejected ./rejected.csv\n"
-            "exit codes: 0 ok, 1 bad rows or files (nothing written), 2 wrong use, 3 server out of reach\n"
-        )
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
@@ -53,8 +49,7 @@ class Command(BaseCommand):
             metavar="FILE",
             help="where --skip-bad writes (intelgraph_load-rejected.csv; it is overwritten)",
         )
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="alias of the database")
-        parser.add_argument("--json", action="store_true", help="print the result as JSON")
+        super().add_arguments(parser)
 
     def handle(self, **options: Any) -> None:
         """Load, and say what was done."""
@@ -76,8 +71,6 @@ class Command(BaseCommand):
     def _check_use(self, folder: Path, options: dict[str, Any]) -> None:
         if not folder.is_dir():
             raise CommandError(f"{folder} is not a folder.", returncode=WRONG_USE)
-        if options["database"] not in connections:
-            raise CommandError(f"There is no database {options['database']!r} in DATABASES.", returncode=WRONG_USE)
         if options["rejected"] and not options["skip_bad"]:
             raise CommandError("--rejected goes with --skip-bad.", returncode=WRONG_USE)
         try:
@@ -89,29 +82,22 @@ class Command(BaseCommand):
             raise CommandError(f"--tenant is longer than {MAX_SLUG} characters.", returncode=WRONG_USE)
 
     def _load(self, folder: Path, options: dict[str, Any]) -> Report:
-        line = ProgressLine(self.stderr, quiet=options["verbosity"] == 0)
         try:
-            return load(
-                connections[options["database"]],
-                folder,
-                tenant=options["tenant"],
-                create_tenant=options["create_tenant"],
-                skip_bad=options["skip_bad"],
-                progress=line.update,
-            )
+            with self.work(options) as (connection, tell):
+                return load(
+                    connection,
+                    folder,
+                    tenant=options["tenant"],
+                    create_tenant=options["create_tenant"],
+                    skip_bad=options["skip_bad"],
+                    progress=tell,
+                )
         except Tenant.DoesNotExist as error:
             message = f"There is no tenant {options['tenant']!r}; --create-tenant creates it."
             raise CommandError(message, returncode=WRONG_USE) from error
         except OSError as error:
             message = f"{error.filename}: {error.strerror}; nothing was written."
             raise CommandError(message, returncode=FINDINGS) from error
-        except OperationalError as error:
-            message = f"The database {options['database']!r} is out of reach, or ended the work; nothing was written."
-            raise CommandError(message, returncode=OUT_OF_REACH) from error
-        except KeyboardInterrupt as error:
-            raise CommandError("Interrupted: nothing was written.", returncode=INTERRUPTED) from error
-        finally:
-            line.done()
 
     def _tell(self, report: Report, rejected: Path | None) -> None:
         for problem in report.problems[:MAX_SHOWN]:
