@@ -38,6 +38,7 @@ class CacheSettings:
 
     alias: str = "default"
     prefix: str = "dbopt"
+    cluster: bool = False
     timeout: float = _at_least(0.001, 300.0)
     timeouts: Mapping[str, float] = field(default_factory=dict)
     level: str = _one_of("commit", "ttl")
@@ -45,6 +46,7 @@ class CacheSettings:
     connect_timeout: float = _at_least(0.001, 0.1)
     socket_timeout: float = _at_least(0.001, 0.2)
     max_value_bytes: int = _at_least(1, 512 * 1024)
+    compress_above: int = _at_least(0, 1024)
     breaker_failures: int = _at_least(1, 5)
     breaker_seconds: float = _at_least(0, 2.0)
     max_debt: int = _at_least(1, 10_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from threading import Lock
 
 logger = logging.getLogger(__name__)
@@ -12,7 +13,11 @@ logger = logging.getLogger(__name__)
 class Breaker:
     """Opens after ``failures`` failures in a row; then one caller in ``seconds`` tries again.
 
-    Thread-safe. An outage is logged once when it begins and once when it is over.
+    Thread-safe. An outage is logged once when it begins and once when it is over. So are refusals: a server that is
+    full answers reads between two refusals, which does not end them; an accepted write does.
+
+    Attributes:
+        faults: how often what went wrong, by the error's class.
     """
 
     def __init__(
@@ -30,6 +35,9 @@ class Breaker:
         self._lock = Lock()
         self._failures = 0
         self._retry_at = 0.0
+        self._is_away = False
+        self._refuses = False
+        self.faults: Counter[str] = Counter()
 
     @property
     def is_open(self) -> bool:
@@ -47,22 +55,26 @@ class Breaker:
             self._retry_at = now + self._seconds
             return True
 
-    def succeeded(self) -> None:
-        """Note an answer."""
-        if not self._failures:
+    def succeeded(self, *, wrote: bool = True) -> None:
+        """Note an answer, and whether it was to a write."""
+        if not (self._failures or (wrote and self._refuses)):
             return
         with self._lock:
-            recovered, self._failures = self._failures, 0
+            recovered = self._is_away or (wrote and self._refuses)
+            self._failures, self._is_away = 0, False
+            self._refuses = self._refuses and not wrote
         if recovered:
             logger.warning("Cache %r answers again.", self._alias)
 
-    def failed(self, error: Exception) -> None:
-        """Note a failure."""
+    def failed(self, error: Exception, *, refused: bool = False) -> None:
+        """Note a failure: an answer that is missing, or one that refuses the command."""
         with self._lock:
-            first = not self._failures
+            self.faults[type(error).__name__] += 1
+            is_news = not (self._refuses if refused else self._is_away)
+            self._refuses, self._is_away = self._refuses or refused, self._is_away or not refused
             self._failures += 1
             self._retry_at = time.monotonic() + self._seconds
-        if first:
+        if is_news:
             logger.warning(
                 "Cache %r failed (%s); %s until it is back.",
                 self._alias,

@@ -2,30 +2,86 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.cache import InvalidCacheBackendError, caches
 
+from dbopt.cache.cluster import Cluster
 from dbopt.exceptions import ConfigurationError, require_extra
 
 if TYPE_CHECKING:
-    import redis
     from django.core.cache.backends.base import BaseCache
 
+    from dbopt.cache.roads import Command, Network
     from dbopt.conf import CacheSettings
+
+# Of one node, or given to the cluster's client by other means.
+_NODE_OPTIONS = frozenset({"host", "port", "db", "path", "retry", "retry_on_error", "parser_class", "connection_pool"})
 
 _BUILTIN_ONLY_OPTIONS = frozenset({"pool_class", "parser_class", "serializer"})
 
 
-def build_client(section: CacheSettings) -> redis.Redis:
-    """Return a client for ``CACHES[section.alias]``; connects at its first command.
+def build_client(section: CacheSettings) -> Any:
+    """Return a client for ``CACHES[section.alias]``, of the whole cluster if it is one; ``close()`` closes its pool.
+
+    That of a single server connects at its first command, that of a cluster at once.
 
     Raises:
         MissingExtraError: the redis client is not installed.
         ConfigurationError: the alias does not exist or is not on Redis.
     """
-    client_module = require_extra("redis", "redis")
+    pool = _bounded_pool(section)
+    if uses_cluster(section):
+        return _cluster_client(section, pool)
+    client = require_extra("redis", "redis").Redis(connection_pool=pool)
+    client.auto_close_connection_pool = True
+    return client
+
+
+def build_network(section: CacheSettings) -> Network:
+    """Return where the connections of a :class:`Road` lead to. Raises as :func:`build_client`; connects nowhere."""
+    pool = _bounded_pool(section)
+    if uses_cluster(section):
+        return Cluster(lambda: _cluster_client(section, pool))
+    return OneServer(pool)
+
+
+class OneServer:
+    """The only place."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def place_of(self, key: str) -> None:
+        """Return what stands for the server."""
+
+    def new_connection(self, place: object) -> Any:
+        """Return a connection that is not connected yet."""
+        return self._pool.connection_class(**self._pool.connection_kwargs)
+
+    def look_again(self) -> None:
+        """Do nothing: it lies where it lies."""
+
+    def redirected(self, command: Command, answer: Exception) -> Exception:
+        """Return the answer as it is: a cluster that the settings do not call one."""
+        return answer
+
+
+def uses_cluster(section: CacheSettings) -> bool:
+    """Tell whether the alias is a Redis Cluster: the settings say so, or django-redis is given a client for one."""
+    if section.cluster:
+        return True
+    factory = getattr(getattr(caches[section.alias], "client", None), "connection_factory", None)
+    client_class = getattr(factory, "redis_client_cls", None)
+    return isinstance(client_class, type) and issubclass(
+        client_class, require_extra("redis.cluster", "redis").RedisCluster
+    )
+
+
+def _bounded_pool(section: CacheSettings) -> Any:
     pool = _pool(section.alias)
     pool.connection_kwargs.update(
         socket_connect_timeout=section.connect_timeout,
@@ -37,8 +93,26 @@ def build_client(section: CacheSettings) -> redis.Redis:
     )
     if hasattr(pool, "timeout"):
         pool.timeout = section.socket_timeout
-    client: redis.Redis = client_module.Redis(connection_pool=pool)
-    return client
+    return pool
+
+
+def _cluster_client(section: CacheSettings, pool: Any) -> Any:
+    cluster = require_extra("redis.cluster", "redis")
+    options = {name: value for name, value in pool.connection_kwargs.items() if name not in _NODE_OPTIONS}
+    if issubclass(pool.connection_class, require_extra("redis.connection", "redis").SSLConnection):
+        options["ssl"] = True
+    return cluster.RedisCluster(
+        startup_nodes=[_node(location) for location in _locations(section.alias)],
+        retry=_no_retry(),
+        # A slot without a primary costs misses, and only those of its keys.
+        require_full_coverage=False,
+        **options,
+    )
+
+
+def _node(location: str) -> Any:
+    found = urlsplit(location)
+    return require_extra("redis.cluster", "redis").ClusterNode(found.hostname or "localhost", found.port or 6379)
 
 
 def uses_redis(alias: str) -> bool:
@@ -68,7 +142,8 @@ def _pool(alias: str) -> Any:
         raise ConfigurationError(
             f'DBOPT["CACHE"]["ALIAS"] is {alias!r}, which is not in CACHES. Name an alias on Redis.'
         ) from error
-    location = _location(alias)
+    # Several addresses are a primary and its replicas, or nodes of a cluster; tokens must come from the primary.
+    location = _locations(alias)[0]
     if _is_django_redis(backend):
         # The factory's own get_connection_pool: a new pool, not the one that the alias shares.
         factory = backend.client.connection_factory  # type: ignore[attr-defined]  # django-redis has no stubs
@@ -83,11 +158,10 @@ def _pool(alias: str) -> Any:
     )
 
 
-def _location(alias: str) -> str:
+def _locations(alias: str) -> list[str]:
     location = settings.CACHES[alias].get("LOCATION", "")
-    first = location if isinstance(location, str) else next(iter(location), "")
-    # Several addresses are a primary and its replicas; tokens must come from the primary.
-    return first.split(",")[0].strip()
+    given = [location] if isinstance(location, str) else list(location)
+    return [part.strip() for several in given for part in re.split("[,;]", several)]
 
 
 def _is_django_redis(backend: BaseCache) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import count
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from dbopt.cache.tokens import EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Debt:
@@ -51,3 +51,31 @@ class Debt:
         """Take over what the parent of a forked process owed; its lock is not touched, for nobody may free it here."""
         self._tags = dict(parent._tags)
         self._serials = count(len(self._tags) and max(self._tags.values()) + 1)
+
+
+class Payer:
+    """A thread that pays while something is owed. A process that reads nothing more must pay too: others read on."""
+
+    def __init__(self, debt: Debt, pay: Callable[[], object], *, seconds: float) -> None:
+        self._debt = debt
+        self._pay = pay
+        self._seconds = seconds
+        self._lock = Lock()
+        self._thread: Thread | None = None
+        self._closed = Event()
+
+    def start(self) -> None:
+        """Try again soon, and until everything is paid. Idempotent."""
+        with self._lock:
+            if self._closed.is_set() or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._thread = Thread(target=self._work, name="dbopt-cache-debt", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop trying."""
+        self._closed.set()
+
+    def _work(self) -> None:
+        while self._debt and not self._closed.wait(self._seconds):
+            self._pay()

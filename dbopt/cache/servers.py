@@ -7,32 +7,31 @@ import random
 import secrets
 import time
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from dbopt.cache.breaker import Breaker
-from dbopt.cache.clients import build_client, key_namespace, uses_redis
-from dbopt.cache.debt import Debt
+from dbopt.cache.clients import build_network, key_namespace, uses_cluster, uses_redis
+from dbopt.cache.cluster import by_slot
+from dbopt.cache.debt import Debt, Payer
 from dbopt.cache.entries import new_marker
 from dbopt.cache.keys import token_key
+from dbopt.cache.lineage import Lineage
+from dbopt.cache.roads import Command, Road, Script
 from dbopt.cache.tokens import TOKEN_SECONDS, new_token
 from dbopt.conf import CacheSettings, dbopt_settings
-from dbopt.exceptions import require_extra
 from dbopt.signals import announce, cache_invalidated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-
-T = TypeVar("T")
+    from collections.abc import Iterable, Mapping, Sequence
 
 # How long a removed entry refuses fills that began before it was removed.
 MARKER_SECONDS = 600.0
 
 # One value out of its key, unless a token moved meanwhile or the entry was removed by hand: flag 8 of the header.
-_STORE = """
+_STORE = Script("""
 local held = redis.call('GET', KEYS[1])
 if held and #held == 24 and held ~= ARGV[3] and math.floor(string.byte(held, 4) / 8) % 2 == 1 then return 0 end
 if #KEYS > 1 then
@@ -43,13 +42,13 @@ if #KEYS > 1 then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
-"""
+""")
 
 # Only who holds a lease may end it: it may have run out, and be another's by now.
-_RELEASE = """
+_RELEASE = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,30 +74,25 @@ class CacheServer:
         self.namespace = key_namespace(section)
         self.breaker = Breaker(alias=section.alias, failures=section.breaker_failures, seconds=section.breaker_seconds)
         self.debt = debt if debt is not None else Debt(section.max_debt)
-        self._client: Any = build_client(section)
-        self._faults = _faults()
-        self._retry_seconds = max(section.breaker_seconds, 0.05)
         self._token_ms = int(
             1000 * max(TOKEN_SECONDS, 2 * section.timeout, *(2 * s for s in section.timeouts.values()), 0)
         )
-        self._store_script = self._client.register_script(_STORE)
-        self._release_script = self._client.register_script(_RELEASE)
-        self._payer_lock = Lock()
-        self._payer: Thread | None = None
-        self._closed = Event()
+        self._is_cluster = uses_cluster(section)
+        self._lineage = Lineage(self.namespace, token_ms=self._token_ms, is_cluster=self._is_cluster)
+        self._road = Road(build_network(section), self._lineage)
+        self._payer = Payer(self.debt, self.pay, seconds=max(section.breaker_seconds, 0.05))
 
     def look(self, key: str, tags: Sequence[str]) -> Look | None:
         """Read a value and tokens in one round trip; None while the server is out of reach."""
         if self.debt and not self.pay():
             return None
-        keys = [key, *self._token_keys(tags)]
-        answer = self._ask(lambda client: client.mget(keys))
-        return None if answer is None else Look(answer[0], dict(zip(tags, answer[1:], strict=True)))
+        found = self._read([key, *self._token_keys(tags)])
+        return None if found is None else Look(found[0], dict(zip(tags, found[1:], strict=True)))
 
     def peek(self, tags: Sequence[str]) -> dict[str, bytes | None] | None:
         """Read tokens without creating any; None while the server is out of reach."""
-        answer = self._ask(lambda client: client.mget(self._token_keys(tags)))
-        return None if answer is None else dict(zip(tags, answer, strict=True))
+        found = self._read(self._token_keys(tags))
+        return None if found is None else dict(zip(tags, found, strict=True))
 
     def tokens(self, tags: Sequence[str]) -> dict[str, bytes] | None:
         """Read tokens, creating those that are absent; None when that did not succeed for all of them."""
@@ -107,17 +101,17 @@ class CacheServer:
         if self.debt and not self.pay():
             return None
         keys = self._token_keys(tags)
-        found = self._ask(lambda client: client.mget(keys))
+        found = self._read(keys)
         if found is None:
             return None
         if None in found:
-            found = self._create_tokens(keys, found)
+            found = self._create(keys, [key for key, token in zip(keys, found, strict=True) if token is None])
         return _complete(tags, found)
 
     def create(self, tags: Sequence[str]) -> dict[str, bytes] | None:
         """Create the tokens of tags that have none, and return them all."""
         keys = self._token_keys(tags)
-        return _complete(tags, self._create_tokens(keys, [None] * len(keys)))
+        return _complete(tags, self._create(keys, keys))
 
     def store(
         self, key: str, data: bytes, *, tokens: Mapping[str, bytes], seconds: float, seen: bytes | None
@@ -133,9 +127,13 @@ class CacheServer:
         """
         life_ms = max(1, int(seconds * random.uniform(0.9, 1.0) * 1000))  # noqa: S311 - spreads load, guards nothing
         keys = [key, *self._token_keys(list(tokens))]
-        arguments: list[Any] = [data, life_ms, seen or b"", *tokens.values()]
-        answer = self._ask(lambda client: self._store_script(keys=keys, args=arguments, client=client))
-        return None if answer is None else bool(answer)
+        current = list(tokens.values())
+        if self._is_cluster:
+            # A script sees the keys of its own slot. What moved elsewhere makes the value invalid all the same.
+            own = by_slot(keys)[0]
+            keys, current = [keys[number] for number in own], [current[number - 1] for number in own[1:]]
+        stored = self.run(_STORE, keys, data, life_ms, seen or b"", *current)
+        return None if stored is None else bool(stored)
 
     def lease(self, key: str, *, seconds: float, beside: str) -> Lease | None:
         """Ask to be the only one, in all processes, for so long; None while the server is out of reach.
@@ -143,19 +141,15 @@ class CacheServer:
         The value under `beside` is read after the lease is granted: who had it before has stored by then.
         """
         token = secrets.token_bytes(16)
-
-        def ask(client: Any) -> Any:
-            pipeline = client.pipeline(transaction=False)
-            pipeline.set(key, token, nx=True, px=max(1, int(seconds * 1000)))
-            pipeline.get(beside)
-            return pipeline.execute()
-
-        answer = self._ask(ask)
-        return None if answer is None else Lease(token if answer[0] else None, answer[1])
+        answers = self._ask(
+            Command(key, ("SET", key, token, "NX", "PX", max(1, int(seconds * 1000)))),
+            Command(beside, ("GET", beside)),
+        )
+        return None if answers is None else Lease(token if answers[0] else None, answers[1])
 
     def release(self, key: str, token: bytes) -> None:
         """End a lease, unless it ran out; while the server is out of reach, it will."""
-        self._ask(lambda client: self._release_script(keys=[key], args=[token], client=client))
+        self.run(_RELEASE, [key], token)
 
     def remove(self, key: str, *, fallback: str) -> bool:
         """Remove a value, also for fills that began before; False while the server is out of reach.
@@ -164,11 +158,10 @@ class CacheServer:
             key: the value's key.
             fallback: the tag that is owed instead when the server does not take it.
         """
-        marker = new_marker()
-        if self._ask(lambda client: client.set(key, marker, px=int(MARKER_SECONDS * 1000))) is not None:
+        if self._ask(Command(key, ("SET", key, new_marker(), "PX", int(MARKER_SECONDS * 1000)))) is not None:
             return True
         self.debt.owe({fallback})
-        self._start_payer()
+        self._payer.start()
         return False
 
     def renew(self, tags: Iterable[str]) -> bool:
@@ -185,7 +178,7 @@ class CacheServer:
             self.debt.settle(owed)
         else:
             self.debt.owe(wanted)
-            self._start_payer()
+            self._payer.start()
         announce(
             cache_invalidated,
             sender=CacheServer,
@@ -205,60 +198,62 @@ class CacheServer:
         self.debt.settle(owed)
         return True
 
+    def run(self, script: Script, keys: Sequence[str], *arguments: object) -> Any:
+        """Run a script over keys, on a cluster of one slot, and return its answer; None while out of reach."""
+        answers = self._ask(script.command(keys, arguments))
+        return None if answers is None else answers[0]
+
     def close(self) -> None:
-        """Close the pool and stop paying debts in the background; debts stay known."""
-        self._closed.set()
-        self._client.connection_pool.disconnect()
+        """Close the connections and stop paying debts in the background; debts stay known."""
+        self._payer.close()
+        self._road.close()
 
     def _token_keys(self, tags: Sequence[str]) -> list[str]:
         return [token_key(self.namespace, tag) for tag in tags]
 
-    def _create_tokens(self, keys: Sequence[str], found: Sequence[bytes | None]) -> list[bytes | None] | None:
-        def create(client: Any) -> Any:
-            pipeline = client.pipeline(transaction=False)
-            for key, token in zip(keys, found, strict=True):
-                if token is None:
-                    # NX: whoever creates it first, all readers use that one.
-                    pipeline.set(key, new_token(), nx=True, px=self._token_ms)
-            pipeline.mget(keys)
-            return pipeline.execute()[-1]
+    def _reading(self, keys: Sequence[str]) -> list[Command]:
+        if not self._is_cluster:
+            return [Command(keys[0], ("MGET", *keys))]
+        parts = [[keys[number] for number in numbers] for numbers in by_slot(keys)]
+        return [Command(part[0], ("MGET", *part)) for part in parts]
 
-        return self._ask(create)
+    def _read(self, keys: Sequence[str], *before: Command) -> list[bytes | None] | None:
+        """Read keys, after other commands of the same round trip."""
+        reading = self._reading(keys)
+        answers = self._ask(*before, *reading)
+        if answers is None:
+            return None
+        if len(reading) == 1:
+            return list(answers[-1])
+        found: dict[str, bytes | None] = {}
+        for command, answer in zip(reading, answers[len(before) :], strict=True):
+            found.update(zip(command.words[1:], answer, strict=True))
+        return [found[key] for key in keys]
+
+    def _create(self, keys: Sequence[str], absent: Sequence[str]) -> list[bytes | None] | None:
+        # NX: whoever creates it first, all readers use that one.
+        creating = [Command(key, ("SET", key, new_token(), "NX", "PX", self._token_ms)) for key in absent]
+        return self._read(keys, *creating)
 
     def _deliver(self, tags: Iterable[str]) -> bool:
         keys = self._token_keys(sorted(tags))
+        try:
+            return (
+                self._ask(*(Command(key, ("SET", key, new_token(), "PX", self._token_ms)) for key in keys)) is not None
+            )
+        finally:
+            self._lineage.renewed()
 
-        def renew(client: Any) -> bool:
-            pipeline = client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.set(key, new_token(), px=self._token_ms)
-            pipeline.execute()
-            return True
-
-        return bool(self._ask(renew))
-
-    def _ask(self, command: Callable[[Any], T]) -> T | None:
+    def _ask(self, *commands: Command) -> list[Any] | None:
         if not self.breaker.permits():
             return None
         try:
-            answer = command(self._client)
-        except self._faults as error:
-            self.breaker.failed(error)
+            answers = self._road.exchange(commands)
+        except self._road.faults as error:
+            self.breaker.failed(error, refused=isinstance(error, self._road.refusals))
             return None
-        self.breaker.succeeded()
-        return answer
-
-    def _start_payer(self) -> None:
-        with self._payer_lock:
-            if self._closed.is_set() or (self._payer is not None and self._payer.is_alive()):
-                return
-            # A process that reads nothing more must pay too: others go on reading what its write made wrong.
-            self._payer = Thread(target=self._pay_until_settled, name="dbopt-cache-debt", daemon=True)
-            self._payer.start()
-
-    def _pay_until_settled(self) -> None:
-        while self.debt and not self._closed.wait(self._retry_seconds):
-            self.pay()
+        self.breaker.succeeded(wrote=commands[0].words[0] != "MGET")
+        return answers
 
 
 def _complete(tags: Sequence[str], found: Sequence[bytes | None] | None) -> dict[str, bytes] | None:
@@ -336,14 +331,16 @@ def _inherited_debt(section: CacheSettings, configured: object) -> Debt | None:
     return debt
 
 
-def _faults() -> tuple[type[Exception], ...]:
-    return (require_extra("redis.exceptions", "redis").RedisError, OSError)
-
-
 def known_debt() -> int:
     """Return how many renewals this process owes; asks no server."""
     held = _current.held
     return len(held[3].debt) if held is not None and held[3] is not None else 0
+
+
+def known_faults() -> dict[str, int]:
+    """Return how often which error of the cache server was met by this process; asks no server."""
+    held = _current.held
+    return dict(held[3].breaker.faults) if held is not None and held[3] is not None else {}
 
 
 def forget() -> None:

@@ -40,7 +40,7 @@ def ask_cache_server() -> CacheServerFacts:
     try:
         facts = client.info()
     finally:
-        client.connection_pool.disconnect()
+        client.close()
     version = facts.get("valkey_version") or facts.get("redis_version", "")
     return CacheServerFacts(server_version=str(version), used_bytes=int(facts.get("used_memory", 0)))
 

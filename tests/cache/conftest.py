@@ -160,7 +160,9 @@ def commands(monkeypatch):
     sent = []
     from redis.client import Pipeline, Redis
 
-    plain, piped = Redis.execute_command, Pipeline.execute
+    from dbopt.cache.roads import Road
+
+    plain, piped, exchange = Redis.execute_command, Pipeline.execute, Road.exchange
 
     def execute_command(self, *args, **options):
         if not isinstance(self, Pipeline):
@@ -171,6 +173,11 @@ def commands(monkeypatch):
         sent.append([command.args[0] if hasattr(command, "args") else command[0][0] for command in self.command_stack])
         return piped(self, *args, **kwargs)
 
+    def exchanging(self, commands):
+        sent.append([command.words[0] for command in commands])
+        return exchange(self, commands)
+
+    monkeypatch.setattr(Road, "exchange", exchanging)
     monkeypatch.setattr(Redis, "execute_command", execute_command)
     monkeypatch.setattr(Pipeline, "execute", execute)
 

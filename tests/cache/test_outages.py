@@ -10,6 +10,8 @@ from django.conf import settings
 from django.test import override_settings
 
 from dbopt.cache import invalidate, servers, statistics
+from dbopt.cache.clients import build_client
+from dbopt.conf import dbopt_settings
 from tests.cache import shop
 from tests.cache.conftest import wait_until
 from tests.cache.valkeys import OwnValkey
@@ -200,7 +202,7 @@ def test_server_that_refuses_writes_is_an_outage(ada, own_valkey, command, elsew
 def test_time_limits_are_those_of_the_settings_and_the_alias_keeps_its_own(own_valkey):
     from django.core.cache import cache
 
-    kwargs = servers.server()._client.connection_pool.connection_kwargs
+    kwargs = build_client(dbopt_settings.cache).connection_pool.connection_kwargs
 
     assert (kwargs["socket_connect_timeout"], kwargs["socket_timeout"]) == (0.1, 0.2)
     assert kwargs["retry"].get_retries() == 0
