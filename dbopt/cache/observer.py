@@ -75,7 +75,7 @@ def written_tags(statement: Statement, connection: BaseDatabaseWrapper) -> froze
     """Return the tags of what a statement may have written: its tables, or the whole database where that is unclear."""
     database = database_of(connection)
     tables = known_among(statement.identifiers)
-    if not tables or statement.cascade or statement.verb in _OPAQUE:
+    if not tables or not statement.is_whole or statement.cascade or statement.verb in _OPAQUE:
         return frozenset({database_tag(database)})
     return frozenset(table_tag(database, table) for table in tables)
 
@@ -83,7 +83,7 @@ def written_tags(statement: Statement, connection: BaseDatabaseWrapper) -> froze
 def _account(statement: Statement, *, connection: BaseDatabaseWrapper, state: TransactionState) -> None:
     level = _isolation(statement)
     if level is not None:
-        state.saw_isolation(level)
+        state.saw_isolation(level, of_session=_is_of_session(statement))
     if statement.operation == "ddl":
         forget_views()
     if statement.writes:
@@ -115,7 +115,8 @@ def _record(statement: Statement, *, connection: BaseDatabaseWrapper, state: Tra
 def _tables_read(statement: Statement, connection: BaseDatabaseWrapper) -> frozenset[str] | None:
     """Return every table a statement reads, those behind views included; None when one of them cannot be told."""
     tables = known_among(statement.identifiers)
-    if not relations_of(statement.text).issubset(tables):
+    # A name may stand behind the place where the text was cut.
+    if not statement.is_whole or not relations_of(statement.text).issubset(tables):
         return None
     if not tables:
         return tables if _is_tableless(statement) else None
@@ -140,6 +141,11 @@ def _refusal(
     if getattr(cursor.cursor, "name", None) is not None:
         return "server_cursor"
     return state.obstacle()
+
+
+def _is_of_session(statement: Statement) -> bool:
+    """Tell whether a statement sets the level of later transactions only."""
+    return statement.statements == 1 and "characteristics" in statement.identifiers
 
 
 def _isolation(statement: Statement) -> str | None:

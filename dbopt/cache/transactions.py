@@ -84,11 +84,12 @@ class TransactionState:
         self.is_dirty = False
         self.isolation = None
 
-    def saw_isolation(self, level: str) -> None:
-        """Note that a statement set the isolation level, of the transaction or of the session."""
-        self._defaults.clear()
+    def saw_isolation(self, level: str, *, of_session: bool = False) -> None:
+        """Note that a statement set the isolation level, of the open transaction or of the session's later ones."""
         if self.is_open() or self._connection.in_atomic_block:
-            self.isolation = level.upper()
+            # Held until the transaction ends, so that the session's default is asked after it, also if it is undone.
+            self.isolation = self._current_level() if of_session else level.upper()
+        self._defaults.clear()
 
     def obstacle(self) -> str | None:
         """Return why rows read now must not be shared with others, or None: manual, dirty or isolation."""
@@ -119,20 +120,31 @@ class TransactionState:
             return str(getattr(level, "name", level)).replace("_", " ").upper()
         return self._session_default()
 
+    def _current_level(self) -> str:
+        return self.isolation or self._show("transaction_isolation") or "UNKNOWN"
+
     def _session_default(self) -> str:
         raw = self._connection.connection
         level = self._defaults.get(raw)
         if level is None:
-            try:
-                # On the driver's cursor, once a physical connection: a server, role or database may have a default
-                # that no setting of Django shows. SHOW takes no snapshot.
-                with raw.cursor() as cursor:
-                    cursor.execute("SHOW default_transaction_isolation")
-                    level = str(cursor.fetchone()[0]).upper()
-            except self._connection.Database.Error:  # type: ignore[attr-defined]  # set by every backend
+            # Once a physical connection: a server, role or database may have a default that no setting of Django shows.
+            level = self._show("default_transaction_isolation")
+            if level is None:
                 return "UNKNOWN"
             self._defaults[raw] = level
         return level
+
+    def _show(self, parameter: str) -> str | None:
+        raw = self._connection.connection
+        if raw is None or self._connection.vendor != "postgresql":
+            return None
+        try:
+            # On the driver's cursor, which nobody observes. SHOW takes no snapshot.
+            with raw.cursor() as cursor:
+                cursor.execute(f"SHOW {parameter}")
+                return str(cursor.fetchone()[0]).upper()
+        except self._connection.Database.Error:  # type: ignore[attr-defined]  # set by every backend
+            return None
 
 
 def watch(connection: BaseDatabaseWrapper) -> TransactionState:

@@ -45,7 +45,7 @@ def empty_cache(valkey):
     valkey.flushdb()
     for function in vars(shop).values():
         if isinstance(function, CachedFunction):
-            function._spec._ahead = ()
+            function._spec.forget()
     counters.reset_statistics()
     servers.forget()
     yield
@@ -69,8 +69,13 @@ class Gate:
         self._holder = holder
 
     def wait_for_visitor(self):
-        """Return when a statement stands before the gate."""
-        wait_until(lambda: waiting(self._holder, "advisory"), what="a statement at the gate")
+        """Return when a statement stands before this gate, and no other."""
+        query = """
+            SELECT count(*) FROM pg_locks
+            WHERE locktype = 'advisory' AND NOT granted AND objid = %s
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """
+        wait_until(lambda: self._holder.execute(query, [self.number]).fetchone()[0], what="a statement at the gate")
 
     def open(self):
         """Let everybody pass."""
@@ -124,8 +129,8 @@ GATE = 4711
 
 
 @pytest.fixture
-def gate(outside):
-    """A closed gate."""
+def gate(outside, threads):
+    """A closed gate; it opens before anybody waits for the threads, also when a test fails."""
     outside.execute("SELECT pg_advisory_lock(%s)", [GATE])
     yield Gate(GATE, outside)
     outside.execute("SELECT pg_advisory_unlock_all()")

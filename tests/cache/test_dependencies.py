@@ -138,6 +138,23 @@ def test_result_that_may_change_without_a_visible_write_is_not_stored(book, outc
     assert (counted["refused"], counted["sets"]) == ({reason: 1}, 0)
 
 
+def test_table_named_behind_the_cut_of_a_long_text_is_not_overlooked(book, outcomes):
+    answered(
+        "SELECT count(*) FROM testapp_author WHERE " + "name <> name || 'x' AND " * 600 + "EXISTS (TABLE pg_class)"
+    )
+
+    counted = outcomes(answered)
+    assert (counted["refused"], counted["sets"]) == ({"unknown_table": 1}, 0)
+
+
+def test_write_in_a_long_text_makes_everything_invalid(book, outcomes):
+    answered("SELECT count(*) FROM testapp_tag")
+    raw("UPDATE testapp_author SET name = name WHERE " + "name <> name || 'x' AND " * 600 + "false RETURNING 1")
+    answered("SELECT count(*) FROM testapp_tag")
+
+    assert outcomes(answered)["stale"] == 1
+
+
 @cached_query(timeout=300)
 def published_by_now():
     return Book.objects.filter(published_at__lte=Now()).count()

@@ -118,8 +118,41 @@ def isolate(how, level, monkeypatch):
         text = level.lower().replace(" ", r"\ ")
         monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", f"-c default_transaction_isolation={text}")
     elif how == "session_characteristics":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}")
+        set_session(level)
+
+
+def set_session(level):
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}")
+
+
+def test_r3_level_of_the_session_spares_the_open_transaction(ada, elsewhere, outcomes):
+    with atomic():
+        by_set_transaction("REPEATABLE READ")
+        set_session("READ COMMITTED")
+        assert Author.objects.count() == 1
+        elsewhere(rename_saving, ada)
+        assert shop.names() == ["Ada"]
+    with atomic():
+        assert shop.names() == ["Grace"]
+    counted = outcomes(shop.names)
+    assert (counted["bypass"], counted["sets"]) == ({"isolation": 1}, 1)
+
+
+@pytest.mark.parametrize("undone", [False, True], ids=["kept", "undone"])
+def test_r3_level_of_the_session_counts_for_later_transactions(ada, outcomes, undone):
+    connection.close()
+    with atomic():
+        set_session("SERIALIZABLE")
+        shop.names()
+        transaction.set_rollback(undone)
+    assert outcomes(shop.names)["bypass"] == {}
+
+    with atomic():
+        shop.names()
+    connection.close()
+
+    assert outcomes(shop.names)["bypass"] == ({} if undone else {"isolation": 1})
 
 
 @pytest.mark.parametrize("write", [rename_by_update, rename_saving], ids=["R4-update", "R4b-save"])
