@@ -10,29 +10,22 @@ A model whose columns changed since does not read its old rows: that is a miss.
 from __future__ import annotations
 
 import hashlib
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
-from zoneinfo import ZoneInfo
+from typing import Any
 
 from django.apps import apps
 from django.db import models
 from django.db.models.fields.files import FieldFile
 
-from dbopt.exceptions import require_extra
+from dbopt.cache.compression import compress, decompress
+from dbopt.cache.instances import build
+from dbopt.cache.plain import NESTED, NESTED_READERS, UnencodableError, ext, pack, read_plain, unpack, write_plain
+from dbopt.cache.rows import to_columns, to_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+__all__ = ["UndecodableError", "UnencodableError", "decode", "encode", "model_fingerprint"]
 
-# Numbers of extension types are part of the stored format: never give one a new meaning.
-_INSTANCE, _TUPLE, _SET, _FROZENSET, _DECIMAL, _UUID, _INTEGER = 1, 2, 3, 4, 5, 6, 7
-_DATETIME, _DATE, _TIME, _DURATION, _ZONED = 8, 9, 10, 11, 12
-
-
-class UnencodableError(Exception):
-    """The result holds something that is neither a plain value nor an instance of a model."""
+# Beside the numbers of plain values in the same space: never give one a new meaning.
+_INSTANCE, _INSTANCES, _ROWS, _RECORDS = 1, 14, 15, 16
 
 
 class UndecodableError(Exception):
@@ -46,7 +39,7 @@ def encode(result: object) -> bytes:
         UnencodableError: naming the type that cannot be stored, never a value.
     """
     try:
-        return _Encoder().encode(result)
+        return compress(_Encoder().encode(result))
     except UnencodableError:
         raise
     except (TypeError, ValueError, OverflowError, UnicodeError, RecursionError) as error:
@@ -60,7 +53,7 @@ def decode(payload: bytes) -> Any:
         UndecodableError: the bytes are not a result of this version of the code.
     """
     try:
-        return _Decoder().decode(payload)
+        return _Decoder().decode(decompress(payload))
     except Exception as error:
         # Foreign bytes reach every constructor behind this line, and each has errors of its own.
         raise UndecodableError(type(error).__name__) from error
@@ -73,45 +66,53 @@ def model_fingerprint(model: type[models.Model]) -> bytes:
     return hashlib.blake2b(f"{model._meta.label_lower}|{columns}".encode(), digest_size=8).digest()
 
 
-def _plain(value: Any) -> Any:
-    """Encode what msgpack does not know; called by it for each such value."""
-    kind = type(value)
-    writer = _WRITERS.get(kind)
-    if writer is None:
-        raise UnencodableError(f"a value of type {kind.__module__}.{kind.__qualname__}")
-    code, data = writer(value)
-    return _ext(code, data)
-
-
 class _Encoder:
+    """Instances get numbers as they are found; their rows are kept by model, column by column."""
+
     def __init__(self) -> None:
         self._instances: list[models.Model] = []
         self._numbers: dict[int, int] = {}
-        self._groups: dict[tuple[object, ...], int] = {}
 
     def encode(self, result: object) -> bytes:
-        root = self._pack(result)
-        rows: list[list[Any]] = []
+        root = self._pack(self._arranged(result))
+        groups: dict[tuple[Any, ...], list[int]] = {}
         links: dict[int, bytes] = {}
         # Packing the links of one instance may find further instances, which join the end of the list.
         for number, instance in enumerate(self._instances):
-            rows.append(self._row(instance))
+            groups.setdefault(_shape(instance), []).append(number)
             linked = _links(instance)
             if linked:
                 links[number] = self._pack(linked)
-        groups = [list(group) for group in self._groups]
-        return _packb([groups, _packb(rows, _plain), links, root], _plain)
+        tables = [
+            [*shape[:-1], list(shape[-1]), numbers, to_columns([_row(self._instances[n], shape[-1]) for n in numbers])]
+            for shape, numbers in groups.items()
+        ]
+        return pack([pack(tables), links, root])
+
+    def _arranged(self, value: Any) -> Any:
+        """Turn what queries return, lists of instances, tuples or dictionaries, into one part each."""
+        if type(value) is dict:
+            return {key: self._arranged(item) for key, item in value.items()}
+        if type(value) is not list or not value:
+            return value
+        first = value[0]
+        if isinstance(first, models.Model) and all(isinstance(item, models.Model) for item in value):
+            return ext(_INSTANCES, pack([self._number(item) for item in value]))
+        if type(first) is tuple and first and all(type(row) is tuple and len(row) == len(first) for row in value):
+            return ext(_ROWS, self._pack(to_columns(value)))
+        if type(first) is dict and first and all(type(row) is dict and list(row) == list(first) for row in value):
+            return ext(_RECORDS, self._pack([list(first), to_columns(row.values() for row in value)]))
+        return value
 
     def _pack(self, value: object) -> bytes:
-        return _packb(value, self._hook)
+        return pack(value, self._hook)
 
     def _hook(self, value: Any) -> Any:
         if isinstance(value, models.Model):
-            return _ext(_INSTANCE, str(self._number(value)).encode())
-        if type(value) in _NESTED:
-            code, items = _NESTED[type(value)], list(value)
-            return _ext(code, self._pack(items))
-        return _plain(value)
+            return ext(_INSTANCE, b"%d" % self._number(value))
+        if type(value) in NESTED:
+            return ext(NESTED[type(value)], self._pack([self._arranged(item) for item in value]))
+        return write_plain(value)
 
     def _number(self, instance: models.Model) -> int:
         number = self._numbers.get(id(instance))
@@ -120,16 +121,19 @@ class _Encoder:
             self._instances.append(instance)
         return number
 
-    def _row(self, instance: models.Model) -> list[Any]:
-        model = type(instance)
-        if instance._state.adding:
-            raise UnencodableError(f"an unsaved {model._meta.label}")
-        held = instance.__dict__
-        names = tuple(field.attname for field in model._meta.concrete_fields if field.attname in held)
-        key = (model._meta.label_lower, model_fingerprint(model), instance._state.db, names)
-        group = self._groups.setdefault(key, len(self._groups))
-        values = [held[name] for name in names]
-        return [group, *(value.name if isinstance(value, FieldFile) else value for value in values)]
+
+def _shape(instance: models.Model) -> tuple[Any, ...]:
+    """Return what instances share that are stored together: model, its columns, database, loaded columns."""
+    model = type(instance)
+    if instance._state.adding:
+        raise UnencodableError(f"an unsaved {model._meta.label}")
+    names = tuple(filter(instance.__dict__.__contains__, _attributes(model)))
+    return model._meta.label_lower, model_fingerprint(model), instance._state.db, names
+
+
+def _row(instance: models.Model, names: tuple[str, ...]) -> list[Any]:
+    held = instance.__dict__
+    return [value.name if isinstance(value := held[name], FieldFile) else value for name in names]
 
 
 def _links(instance: models.Model) -> list[dict[str, Any]] | None:
@@ -147,8 +151,13 @@ def _links(instance: models.Model) -> list[dict[str, Any]] | None:
 
 
 @cache
+def _attributes(model: type[models.Model]) -> tuple[str, ...]:
+    return tuple(field.attname for field in model._meta.concrete_fields)
+
+
+@cache
 def _columns(model: type[models.Model]) -> frozenset[str]:
-    return frozenset({"_state", *(field.attname for field in model._meta.concrete_fields)})
+    return frozenset({"_state", *_attributes(model)})
 
 
 @cache
@@ -162,22 +171,38 @@ def _manager_name(model: type[models.Model], cache_name: str) -> str | None:
 
 class _Decoder:
     def __init__(self) -> None:
-        self._instances: list[models.Model] = []
+        self._instances: list[Any] = []
 
     def decode(self, payload: bytes) -> Any:
-        groups, rows, links, root = _unpackb(payload, _read_plain)
-        builders = [_builder(*group) for group in groups]
-        self._instances = [builders[row[0]](row[1:]) for row in _unpackb(rows, _read_plain)]
+        tables, links, root = unpack(payload)
+        self._build(unpack(tables))
         for number, linked in links.items():
-            self._attach(self._instances[number], *_unpackb(linked, self._hook))
-        return _unpackb(root, self._hook)
+            self._attach(self._instances[number], *unpack(linked, self._hook))
+        return unpack(root, self._hook)
+
+    def _build(self, tables: list[list[Any]]) -> None:
+        self._instances = [None] * sum(len(table[-2]) for table in tables)
+        for label, fingerprint, database, names, numbers, columns in tables:
+            model: type[models.Model] = apps.get_model(label)
+            if model_fingerprint(model) != fingerprint or not _columns(model).issuperset(names):
+                raise UndecodableError(f"columns of {label} changed")
+            built = build(model, database=database, names=tuple(names), rows=to_rows(columns))
+            for number, instance in zip(numbers, built, strict=True):
+                self._instances[number] = instance
 
     def _hook(self, code: int, data: bytes) -> Any:
+        if code == _ROWS:
+            return list(to_rows(unpack(data, self._hook)))
+        if code == _INSTANCES:
+            return list(map(self._instances.__getitem__, unpack(data)))
         if code == _INSTANCE:
             return self._instances[int(data)]
-        if code in _NESTED_READERS:
-            return _NESTED_READERS[code](_unpackb(data, self._hook))
-        return _read_plain(code, data)
+        if code == _RECORDS:
+            names, columns = unpack(data, self._hook)
+            return [dict(zip(names, row, strict=True)) for row in to_rows(columns)]
+        if code in NESTED_READERS:
+            return NESTED_READERS[code](unpack(data, self._hook))
+        return read_plain(code, data)
 
     def _attach(
         self, instance: models.Model, related: dict[str, Any], prefetched: dict[str, Any], extras: dict[str, Any]
@@ -192,76 +217,3 @@ class _Decoder:
             if not hasattr(instance, "_prefetched_objects_cache"):
                 instance._prefetched_objects_cache = {}  # type: ignore[attr-defined]  # Django's own name for it
             instance._prefetched_objects_cache[name] = queryset  # type: ignore[attr-defined]
-
-
-def _builder(
-    label: str, fingerprint: bytes, database: str | None, names: Sequence[str]
-) -> Callable[[Sequence[Any]], models.Model]:
-    model: type[models.Model] = apps.get_model(label)
-    if model_fingerprint(model) != fingerprint:
-        raise UndecodableError(f"columns of {label} changed")
-    return lambda values: model.from_db(database, names, values)
-
-
-def _read_plain(code: int, data: bytes) -> Any:
-    if code in _NESTED_READERS:
-        return _NESTED_READERS[code](_unpackb(data, _read_plain))
-    return _READERS[code](data)
-
-
-def _ext(code: int, data: bytes) -> Any:
-    return require_extra("msgpack", "redis").ExtType(code, data)
-
-
-def _packb(value: object, hook: Callable[[Any], Any]) -> bytes:
-    # strict_types: subclasses of str or int come to the hook instead of losing their type in silence.
-    packed: bytes = require_extra("msgpack", "redis").packb(value, default=hook, use_bin_type=True, strict_types=True)
-    return packed
-
-
-def _unpackb(data: bytes, hook: Callable[[int, bytes], Any]) -> Any:
-    return require_extra("msgpack", "redis").unpackb(data, ext_hook=hook, raw=False, strict_map_key=False)
-
-
-def _write_nested(code: int) -> Callable[[Any], tuple[int, bytes]]:
-    return lambda value: (code, _packb(list(value), _plain))
-
-
-def _write_moment(value: datetime) -> tuple[int, bytes]:
-    if isinstance(value.tzinfo, ZoneInfo) and value.tzinfo.key:
-        data = [value.replace(tzinfo=None).isoformat(), value.fold, value.tzinfo.key]
-        return _ZONED, _packb(data, _plain)
-    if value.tzinfo is not None and type(value.tzinfo).__module__ != "datetime":
-        raise UnencodableError(f"a time zone of type {type(value.tzinfo).__qualname__}")
-    return _DATETIME, value.isoformat().encode()
-
-
-def _read_zoned(data: bytes) -> datetime:
-    text, fold, zone = _unpackb(data, _read_plain)
-    return datetime.fromisoformat(text).replace(fold=fold, tzinfo=ZoneInfo(zone))
-
-
-_NESTED: dict[type, int] = {tuple: _TUPLE, set: _SET, frozenset: _FROZENSET}
-_NESTED_READERS: dict[int, Callable[[list[Any]], Any]] = {_TUPLE: tuple, _SET: set, _FROZENSET: frozenset}
-
-_WRITERS: dict[type, Callable[[Any], tuple[int, bytes]]] = {
-    **{kind: _write_nested(code) for kind, code in _NESTED.items()},
-    Decimal: lambda value: (_DECIMAL, str(value).encode()),
-    UUID: lambda value: (_UUID, value.bytes),
-    int: lambda value: (_INTEGER, str(value).encode()),
-    datetime: _write_moment,
-    date: lambda value: (_DATE, value.isoformat().encode()),
-    time: lambda value: (_TIME, value.isoformat().encode()),
-    timedelta: lambda value: (_DURATION, f"{value.days}:{value.seconds}:{value.microseconds}".encode()),
-}
-
-_READERS: dict[int, Callable[[bytes], Any]] = {
-    _DECIMAL: lambda data: Decimal(data.decode()),
-    _UUID: lambda data: UUID(bytes=data),
-    _INTEGER: int,
-    _DATETIME: lambda data: datetime.fromisoformat(data.decode()),
-    _DATE: lambda data: date.fromisoformat(data.decode()),
-    _TIME: lambda data: time.fromisoformat(data.decode()),
-    _DURATION: lambda data: timedelta(*map(int, data.decode().split(":"))),
-    _ZONED: _read_zoned,
-}

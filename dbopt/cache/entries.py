@@ -6,7 +6,7 @@
     0       1      magic 0xDB
     1       1      format, 1
     2       1      codec, 1 = rows in msgpack
-    3       1      flags: 1 compressed, 2 negative, 4 signed, 8 removed
+    3       1      flags: 2 negative, 4 signed, 8 removed
     4       8      hash of the token vector
     12      8      soft expiry, ms since 1970
     20      4      time the result took, microseconds
@@ -21,6 +21,7 @@ from __future__ import annotations
 import secrets
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from dbopt.exceptions import require_extra
@@ -29,7 +30,6 @@ MAGIC = 0xDB
 FORMAT = 1
 ROWS = 1
 
-COMPRESSED = 1
 NEGATIVE = 2
 SIGNED = 4
 REMOVED = 8
@@ -88,6 +88,7 @@ def is_marker(data: bytes | None) -> bool:
     return data is not None and len(data) == HEADER_BYTES and data[0] == MAGIC and bool(data[3] & REMOVED)
 
 
+@lru_cache(maxsize=1024)
 def _read_tags(data: bytes) -> tuple[str, ...] | None:
     try:
         tags = _msgpack().unpackb(data)

@@ -13,6 +13,7 @@ in one slot of a cluster. Tokens of tables belong to no tenant (``_``): a statem
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import hashlib
 import math
@@ -25,6 +26,7 @@ from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, models
 
+from dbopt.cache.plain import range_types
 from dbopt.exceptions import UncacheableArgumentError
 
 if TYPE_CHECKING:
@@ -116,22 +118,17 @@ def _part(kind: bytes, data: bytes) -> bytes:
 
 
 def _encode(value: Any) -> bytes:
-    encoder = _EXACT.get(type(value))
-    if encoder is not None:
-        return encoder(value)
-    if isinstance(value, enum.Enum):
-        return _part(b"E", _path(type(value)) + _encode(value.value))
-    if isinstance(value, models.Model):
-        return _encode_instance(value)
-    if isinstance(value, type):
-        return _encode_class(value)
-    own = getattr(type(value), "__cache_key__", None)
-    if own is not None:
-        return _part(b"K", _path(type(value)) + _encode(own(value)))
-    for base, encode in _SUBCLASSED:
-        if isinstance(value, base):
-            return _part(b"C", _path(type(value)) + encode(value))
-    raise _NoCanonicalFormError(f"is of type {type(value).__qualname__}")
+    encoder = _EXACT.get(type(value)) or _encoder_of(value)
+    if encoder is None:
+        raise _NoCanonicalFormError(f"is of type {type(value).__qualname__}")
+    return encoder(value)
+
+
+def _encoder_of(value: Any) -> Callable[[Any], bytes] | None:
+    for fits, encoder in _OTHERS:
+        if fits(value):
+            return encoder
+    return None
 
 
 def _path(cls: type) -> bytes:
@@ -149,6 +146,15 @@ def _encode_instance(value: models.Model) -> bytes:
         raise _NoCanonicalFormError(f"is an unsaved {value._meta.label}")
     database = value._state.db or DEFAULT_DB_ALIAS
     return _part(b"m", _framed(value._meta.label_lower.encode()) + _framed(database.encode()) + _encode(value.pk))
+
+
+def _encode_fields(value: Any) -> bytes:
+    kind = type(value)
+    # Only where the decorator made __eq__: then the compared fields are what makes two of them equal.
+    if not kind.__dataclass_params__.eq or "__eq__" not in vars(kind):
+        raise _NoCanonicalFormError(f"is of type {kind.__qualname__}, a dataclass that is not compared by its fields")
+    held = {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if item.compare}
+    return _encode_mapping(held)
 
 
 def _encode_text(value: str) -> bytes:
@@ -227,4 +233,25 @@ _SUBCLASSED: tuple[tuple[type, Callable[[Any], bytes]], ...] = (
     (int, lambda value: _part(b"i", b"%d" % int(value))),
     (float, _encode_float),
     (tuple, _encode_sequence(b"P")),
+)
+
+
+def _typed(kind: bytes, encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """What stands behind the path of the value's own type."""
+    return lambda value: _part(kind, _path(type(value)) + encode(value))
+
+
+# Tried in this order.
+_OTHERS: tuple[tuple[Callable[[Any], bool], Callable[[Any], bytes]], ...] = (
+    (lambda value: isinstance(value, enum.Enum), _typed(b"E", lambda value: _encode(value.value))),
+    (lambda value: isinstance(value, models.Model), _encode_instance),
+    (lambda value: isinstance(value, type), _encode_class),
+    (lambda value: hasattr(type(value), "__cache_key__"), _typed(b"K", lambda value: _encode(value.__cache_key__()))),
+    (dataclasses.is_dataclass, _typed(b"X", _encode_fields)),
+    # Two empty ranges are equal whatever their bounds were.
+    (
+        lambda value: type(value) in range_types(),
+        _typed(b"R", lambda value: _encode((value.lower, value.upper, value.bounds or None))),
+    ),
+    *((lambda value, base=base: isinstance(value, base), _typed(b"C", encode)) for base, encode in _SUBCLASSED),
 )

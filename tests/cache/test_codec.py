@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange, NumericRange
 from django.db.models import Count, Prefetch
+from django.db.models.signals import post_init
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dbopt.cache import codec
-from dbopt.cache.codec import UndecodableError, UnencodableError, decode, encode
+from dbopt.cache.codec import UndecodableError, decode, encode
 from dbopt.cache.entries import Entry, is_marker, new_marker, pack_entry, unpack_entry
+from dbopt.cache.instances import is_plain
+from dbopt.cache.plain import UnencodableError
 from tests.cache.test_keys import same
 from tests.testapp.models import Author, Book, Note, Profile, Publisher, Shop, Tag
 
@@ -46,6 +51,57 @@ results = st.recursive(
 @given(results)
 def test_plain_values_come_back_the_same(value):
     assert same(decode(encode(value)), value)
+
+
+rows = st.tuples(
+    st.none() | st.decimals(allow_nan=False),
+    st.dates() | st.none(),
+    st.uuids(),
+    st.datetimes(timezones=st.just(UTC)) | st.none(),
+    st.datetimes(),
+    st.timedeltas() | st.none(),
+    st.datetimes(timezones=st.just(ZoneInfo("Europe/Berlin")), allow_imaginary=False),
+    st.integers() | st.text(),
+    results,
+)
+
+
+@given(st.lists(rows, max_size=5))
+def test_rows_come_back_the_same(value):
+    names = [f"column{number}" for number in range(9)]
+    records = [dict(zip(names, row, strict=True)) for row in value]
+
+    assert same(decode(encode(value)), value)
+    assert same(decode(encode(records)), records)
+    assert same(decode(encode({"page": value, "pair": (records, 1)})), {"page": value, "pair": (records, 1)})
+
+
+@given(st.lists(st.lists(st.integers(), max_size=2).map(tuple), max_size=4))
+def test_rows_of_unequal_length_come_back_the_same(value):
+    assert same(decode(encode(value)), value)
+
+
+def test_moment_before_1970_keeps_its_microsecond():
+    moment = datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+
+    assert decode(encode([(moment,), (None,)])) == [(moment,), (None,)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        NumericRange(1, 5, "[)"),
+        NumericRange(None, Decimal("2.5"), "(]"),
+        DateRange(date(2026, 1, 1), None),
+        DateTimeTZRange(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC), "[]"),
+        NumericRange(empty=True),
+    ],
+)
+def test_ranges_come_back_the_same(value):
+    back = decode(encode([value, (value,)]))
+
+    assert back == [value, (value,)]
+    assert type(back[0]) is type(value)
 
 
 @given(st.binary(max_size=200))
@@ -234,6 +290,44 @@ def test_rows_of_a_model_that_changed_are_undecodable(book, monkeypatch):
 
     with pytest.raises(UndecodableError):
         decode(payload)
+
+
+@pytest.mark.django_db
+def test_instances_of_a_watched_model_are_made_by_the_model(book):
+    payload, seen = encode([book]), []
+
+    def watch(sender, instance, **_):
+        seen.append(instance)
+
+    post_init.connect(watch, sender=Book)
+    try:
+        back = decode(payload)
+    finally:
+        post_init.disconnect(watch, sender=Book)
+
+    assert seen == back
+    assert row(back[0]) == row(book)
+
+
+class Parsing:
+    """A descriptor that changes what is assigned, as fields of other packages have."""
+
+    def __set__(self, instance, value):
+        instance.__dict__["title"] = value.upper()
+
+
+def test_model_is_plain_unless_something_of_it_watches(monkeypatch):
+    for model in (Author, Book, Note, Profile, Publisher, Shop, Tag):
+        assert is_plain.__wrapped__(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(Book, "title", Parsing())
+        assert not is_plain.__wrapped__(Book)
+    with monkeypatch.context() as patch:
+        patch.setattr(Book, "__init__", lambda self: None)
+        assert not is_plain.__wrapped__(Book)
+    with monkeypatch.context() as patch:
+        patch.setattr(Book, "from_db", classmethod(lambda cls, *args: None))
+        assert not is_plain.__wrapped__(Book)
 
 
 @pytest.mark.django_db

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict, namedtuple
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 from django.db import models
+from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange, NumericRange
 from django.http import QueryDict
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
@@ -85,6 +87,26 @@ class Number(enum.IntEnum):
 Pair = namedtuple("Pair", "left right")
 
 
+@dataclass
+class Period:
+    start: date
+    note: str = field(default="", compare=False)
+
+
+@dataclass
+class Quarter(Period):
+    """Has the fields of a period and is another type."""
+
+
+class Undecorated(Period):
+    """Compared by its parent's method."""
+
+
+@dataclass(eq=False)
+class Identity:
+    number: int
+
+
 @pytest.mark.parametrize(
     ("left", "right", "equal"),
     [
@@ -111,6 +133,14 @@ Pair = namedtuple("Pair", "left right")
         (["ab", "c"], ["a", "bc"], False),
         (Pair(1, 2), (1, 2), False),
         (SafeString("x"), "x", False),
+        (Period(date(2026, 1, 1)), Period(date(2026, 1, 1), note="x"), True),
+        (Period(date(2026, 1, 1)), Period(date(2026, 1, 2)), False),
+        (Period(date(2026, 1, 1)), Quarter(date(2026, 1, 1)), False),
+        (NumericRange(1, 5), NumericRange(1, 5, "[)"), True),
+        (NumericRange(1, 5), NumericRange(1, 5, "[]"), False),
+        (NumericRange(1, 5), NumericRange(1, Decimal(5)), False),
+        (NumericRange(empty=True), NumericRange(1, 1, empty=True), True),
+        (DateRange(None, date(2026, 1, 1)), DateTimeTZRange(None, None), False),
         (range(0), range(2, 1), True),
         (range(0, 10, 3), range(0, 12, 3), True),
         (range(3), [0, 1, 2], False),
@@ -156,6 +186,8 @@ def test_object_with_a_cache_key_is_an_argument():
         (OrderedDict(a=1), "is of type OrderedDict"),
         (gettext_lazy("Home"), "is of type lazy.<locals>.__proxy__"),
         (bytearray(b"x"), "is of type bytearray"),
+        (Identity(1), "is of type Identity, a dataclass that is not compared by its fields"),
+        (Undecorated(date(2026, 1, 1)), "is of type Undecorated, a dataclass that is not compared by its fields"),
         (iter([1]), "is of type list_iterator"),
     ],
 )
