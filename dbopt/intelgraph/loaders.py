@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.models import Q, QuerySet
+from typing import TYPE_CHECKING, Any
 
 from dbopt.graphql import DataLoader, ModelLoader
 from dbopt.intelgraph.models import Entity, Investigation, Relationship
 from dbopt.intelgraph.neighbours import Neighbour, neighbours
+from dbopt.intelgraph.queries import relationships
 from dbopt.tenancy import require_tenant
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 
 class TenantRowLoader(ModelLoader):
@@ -43,10 +45,8 @@ class RelationshipsByEntityLoader(DataLoader[int, list[Relationship]]):
 
     def batch_load(self, keys: list[int]) -> dict[int, list[Relationship]]:
         """Load the relationships of many entities in one statement."""
-        ends = Q(source__in=keys) | Q(target__in=keys)
         found: dict[int, list[Relationship]] = {key: [] for key in keys}
-        rows = Relationship.objects.filter(ends, tenant=require_tenant()).order_by("-created_at", "-pk")
-        for relationship in rows:
+        for relationship in relationships.newest(require_tenant()) & relationships.touching(keys):
             # A set: a relationship of an entity with itself is one of its relationships, not two.
             for key in {relationship.source_id, relationship.target_id} & found.keys():
                 found[key].append(relationship)

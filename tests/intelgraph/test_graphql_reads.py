@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dbopt.intelgraph.models import Entity, Member, Relationship
-from dbopt.intelgraph.schema import Query, schema
-from dbopt.testing import assert_uses_index
+from dbopt.intelgraph.schema import schema
 from tests.intelgraph.graphql_world import ask, ask_counted, codes, make_world, nodes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("neo4j_server")]
@@ -105,11 +104,6 @@ def test_entities_are_filtered_by_type_and_part_of_the_name(world):
     assert names('text: "%"') == ["Straße & Söhne_100%"]
     assert names('type: "company", text: "person"') == []
     assert names('text: ""') == ["Straße & Söhne_100%", "one person 2", "one person 1", "one person 0"]
-
-
-def test_text_filter_can_use_the_trigram_index(world):
-    assert_uses_index(Query.resolve_entities(None, None, text="person 1"), "idx_entity_uname_trgm")
-    assert_uses_index(Query.resolve_investigations(None, None, text="case"), "idx_inv_uname_trgm")
 
 
 def test_relationships_by_type_and_entity(world):

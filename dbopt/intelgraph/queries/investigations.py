@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 
-def newest(tenant: int) -> QuerySet[Investigation]:
+def newest(tenant: int, *, status: str | None = None) -> QuerySet[Investigation]:
     """Return a tenant's investigations, newest first: idx_inv_tenant_created."""
-    return Investigation.objects.filter(tenant=tenant).order_by("-created_at", "-id")
+    chosen = Investigation.objects.filter(tenant=tenant)
+    return (chosen if status is None else chosen.filter(status=status)).order_by("-created_at", "-id")
 
 
 def by_priority(tenant: int, status: str) -> QuerySet[Investigation]:

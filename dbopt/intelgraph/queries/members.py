@@ -16,9 +16,10 @@ def with_email(email: str) -> QuerySet[Member]:
     return Member.objects.filter(email__iexact=email)
 
 
-def of_role(tenant: int, role: str) -> QuerySet[Member]:
-    """Return a tenant's active members of a role, newest first: idx_member_tenant_role_created."""
-    return Member.objects.filter(tenant=tenant, role=role, is_active=True).order_by("-created_at", "-id")
+def newest(tenant: int, *, role: str | None = None) -> QuerySet[Member]:
+    """Return a tenant's active members, newest first; of a role: idx_member_tenant_role_created."""
+    chosen = Member.objects.filter(tenant=tenant, is_active=True)
+    return (chosen if role is None else chosen.filter(role=role)).order_by("-created_at", "-id")
 
 
 def of_user(user: int) -> QuerySet[Member]:

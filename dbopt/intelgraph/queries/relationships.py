@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
 
 from dbopt.intelgraph.models import Relationship, valid_span
 from dbopt.intelgraph.models.entities import SURE
@@ -29,9 +31,15 @@ def surest_targets(entity: int) -> QuerySet[Relationship, tuple[int, str, float]
     return surest_first.values_list("target_id", "type", "confidence")
 
 
-def newest(tenant: int) -> QuerySet[Relationship]:
+def touching(entities: Collection[int]) -> QuerySet[Relationship]:
+    """Return what leaves entities and what enters them: idx_rel_source_conf and idx_rel_target_type_source together."""
+    return Relationship.objects.filter(Q(source__in=entities) | Q(target__in=entities))
+
+
+def newest(tenant: int, *, kind: str | None = None) -> QuerySet[Relationship]:
     """Return a tenant's relationships, newest first: idx_rel_tenant_created."""
-    return Relationship.objects.filter(tenant=tenant).order_by("-created_at", "-id")
+    chosen = Relationship.objects.filter(tenant=tenant)
+    return (chosen if kind is None else chosen.filter(type=kind)).order_by("-created_at", "-id")
 
 
 def surest(tenant: int, kind: str) -> QuerySet[Relationship]:
