@@ -143,9 +143,11 @@ class CacheServer:
         token = secrets.token_bytes(16)
         answers = self._ask(
             Command(key, ("SET", key, token, "NX", "PX", max(1, int(seconds * 1000)))),
+            # Not the answer to SET: carried out twice, it would say that somebody else has the lease.
+            Command(key, ("GET", key)),
             Command(beside, ("GET", beside)),
         )
-        return None if answers is None else Lease(token if answers[0] else None, answers[1])
+        return None if answers is None else Lease(token if answers[1] == token else None, answers[2])
 
     def release(self, key: str, token: bytes) -> None:
         """End a lease, unless it ran out; while the server is out of reach, it will."""
