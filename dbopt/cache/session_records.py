@@ -50,11 +50,11 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return false
 """
 
-# A server that is full has no room for the mark, but the session goes all the same.
+# DEL comes first: a script that has begun to write may go on, on a server that is full, too.
 _REMOVE = """
 local held = redis.call('GET', KEYS[1])
 redis.call('DEL', KEYS[1])
-redis.pcall('SET', KEYS[1], '', 'EX', ARGV[1])
+redis.call('SET', KEYS[1], '', 'EX', ARGV[1])
 return held
 """
 
@@ -210,7 +210,9 @@ class SessionRecords:
                 self._client = build_client(self._section)
             answer = command(self._client)
         except self._faults as error:
-            self._breaker.failed(error)
+            # One that refuses a write, because it is full, still answers who reads.
+            if not isinstance(error, self._errors.ResponseError):
+                self._breaker.failed(error)
             if isinstance(error, self._errors.ReadOnlyError):
                 # Made a replica: its address may lead to another server when it is asked anew.
                 self.close()
