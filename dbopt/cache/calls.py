@@ -2,178 +2,212 @@
 
 1. One round trip brings the value and the current tokens of what it depends on.
 2. The value is valid when the tokens it was made under are the current ones.
-3. Otherwise the function runs. Each table's token is read before the first statement that reads the table.
+3. Otherwise one caller runs the function, and the others wait for it. Each table's token is read before the first
+   statement that reads the table.
 4. The result is stored under those tokens; a write that came between makes it invalid from the start.
 """
 
 from __future__ import annotations
 
-import logging
+import math
+import random
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.db import connections
-
-from dbopt.cache.codec import UndecodableError, UnencodableError, decode, encode
-from dbopt.cache.counters import HIT, MISS, STALE, FunctionCounters
-from dbopt.cache.entries import Entry, is_marker, pack_entry, unpack_entry
+from dbopt.cache.codec import UndecodableError, decode
+from dbopt.cache.counters import HIT, MISS, OLD, STALE
+from dbopt.cache.entries import Entry, is_marker, unpack_entry
+from dbopt.cache.envelopes import Envelope, opened
+from dbopt.cache.fills import Fill
 from dbopt.cache.keys import value_key
-from dbopt.cache.recordings import Recording, running
-from dbopt.cache.specs import COMMIT, Place, Spec
+from dbopt.cache.recordings import running
+from dbopt.cache.specs import STRICT, Place, Spec
 from dbopt.cache.tokens import vector_hash
-from dbopt.cache.transactions import state_of
-from dbopt.conf import dbopt_settings
+from dbopt.cache.turns import Pause, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbopt.cache.servers import CacheServer
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A valid value."""
-
-    value: Any
+    from dbopt.cache.servers import CacheServer, Look
 
 
 class Call:
-    """One call that may use the cache."""
+    """One call that may use the cache.
 
-    def __init__(self, spec: Spec, place: Place, *, server: CacheServer, counters: FunctionCounters) -> None:
+    Attributes:
+        fill: what the function runs under when this call has to run it; None while the server is out of reach.
+        outcome: what the look came to.
+        behind: whether what was found is old and should be computed anew behind the caller's back.
+    """
+
+    def __init__(self, spec: Spec, place: Place, *, server: CacheServer, accept: bool = True) -> None:
         self.outcome = MISS
         self.reason: str | None = None
-        self.recording: Recording | None = None
+        self.fill: Fill | None = None
+        self.behind = False
+        self.key = value_key(server.namespace, place.tenant, name=spec.name, call=place.call)
         self._spec = spec
         self._place = place
         self._server = server
-        self._counters = counters
-        self._key = value_key(server.namespace, place.tenant, name=spec.name, call=place.call)
-        self._head: dict[str, bytes] = {}
-        self._seen: bytes | None = None
-        self._started = 0.0
+        self._accept = accept
+        self._turn: Turn | None = None
+        self._entry: Entry | None = None
+        self._asked_at = 0.0
 
-    def look(self, *, accept: bool = True) -> Found | None:
-        """Return a valid value, or None and be ready to run: `recording` is None while the server is out of reach.
+    def look(self) -> Look | None:
+        """Ask the server for the value and its tokens, in one round trip; None while it is out of reach."""
+        self._asked_at = time.monotonic()
+        return self._server.look(self.key, (*self._place.head, *self._spec.ahead))
 
-        With ``accept=False`` a value that is there is not used.
-        """
-        head, ahead = self._place.head, self._spec.ahead
-        look = self._server.look(self._key, (*head, *ahead))
+    def hit(self, look: Look) -> Envelope | None:
+        """Return a valid value where nothing else is to do; neither waits nor asks anybody."""
+        found = self._valid(look.data, look.tokens) if self._accept and look.data is not None else None
+        return None if found is None or self._is_due() else found
+
+    def step(self, look: Look | None) -> Envelope | Pause | None:
+        """Return what the caller gets, or how long to wait before the next look; None: run the function now."""
+        self.fill = None
         if look is None:
             return None
-        self._seen = look.data if is_marker(look.data) else None
-        if accept and look.data is not None and self._seen is None:
-            found = self._validate(look.data, look.tokens)
-            if found is not None:
-                return found
-        self._prepare(look.tokens)
-        return None
+        tokens = self._learned(look) if self._accept else look.tokens
+        found = self._valid(look.data, tokens) if self._accept and look.data is not None else None
+        if found is not None and not self._is_due():
+            return found
+        self.fill = self._prepare(look)
+        if self.fill is None or not self._accept:
+            return found
+        return self._settle(look, found)
 
-    def finish(self, result: Any) -> None:
-        """Store what the function returned, if that is allowed, and tell the functions around it."""
-        recording = self.recording
-        if recording is None:
-            return
-        for outer in running():
-            outer.adopt({**self._head, **recording.tokens})
-        reason = recording.refusal or self._independent(recording)
-        if reason is None:
-            reason = self._store(result, recording)
-        if reason is not None:
-            self.reason = reason
-            self._counters.refused(reason)
+    def claim(self) -> bool:
+        """Take the turn to compute what is not there or due; False when another has it, or nothing is to do."""
+        look = self.look()
+        if look is None or self.hit(look) is not None:
+            return False
+        self.fill = self._prepare(look)
+        return self.fill is not None and self._take(look) is None and self._turn is not None and self._turn.leads
+
+    @property
+    def turn(self) -> Turn:
+        """This call's way to the computation; whoever steps must leave it in the end."""
+        if self._turn is None:
+            self._turn = Turn(
+                self._server, self.key, f"{self._server.namespace}:l:{{{self._place.tenant}}}:{self._place.call}"
+            )
+        return self._turn
+
+    def leave(self) -> None:
+        """Let others go on. Idempotent."""
+        if self._turn is not None:
+            self._turn.leave()
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether leaving needs a round trip."""
+        return self._turn is not None and self._turn.holds_lease
 
     def remove(self, *, fallback: str) -> bool:
         """Remove the value; False while the server is out of reach, when `fallback` is owed instead."""
-        return self._server.remove(self._key, fallback=fallback)
+        return self._server.remove(self.key, fallback=fallback)
 
-    def _validate(self, data: bytes, tokens: Mapping[str, bytes | None]) -> Found | None:
-        entry = unpack_entry(data)
+    def _prepare(self, look: Look) -> Fill | None:
+        """Make ready to run: every tag gets a token before the first statement."""
+        tokens = {tag: token for tag, token in look.tokens.items() if token is not None}
+        absent = [tag for tag in look.tokens if tag not in tokens]
+        if absent:
+            created = self._server.create(absent)
+            if created is None:
+                return None
+            tokens.update(created)
+        head = {tag: tokens.pop(tag) for tag in self._place.head}
+        return Fill(self._spec, server=self._server, key=self.key, head=head, ahead=tokens, data=look.data)
+
+    def _settle(self, look: Look, found: Envelope | None) -> Envelope | Pause | None:
+        old = found or self._old()
+        if old is not None and self._spec.behind:
+            self.behind = True
+            return old
+        if not self._spec.storable:
+            return found
+        pause = self._take(look)
+        if pause is None:
+            # What is valid is computed early only by who keeps the others from doing so too.
+            return None if found is None or self.turn.leads else found
+        if old is not None:
+            self.turn.leave()
+            return old
+        return pause
+
+    def _take(self, look: Look) -> Pause | None:
+        if self.fill is None:
+            return None
+        expected = self._entry.seconds if self._entry is not None else self._spec.seconds
+        vector = self.fill.vector(self._entry.tags if self._entry is not None else self._spec.ahead)
+        return self.turn.take(vector, data=look.data, expected=expected)
+
+    def _learned(self, look: Look) -> Mapping[str, bytes | None]:
+        """Return the tokens of all that the value depends on: in a new process some are not known to be needed."""
+        entry = unpack_entry(look.data) if look.data is not None else None
+        absent = [tag for tag in entry.tags if tag not in look.tokens] if entry is not None else []
+        if not absent or entry is None:
+            return look.tokens
+        self._spec.learn(entry.tags)
+        return {**look.tokens, **(self._server.peek(absent) or {})}
+
+    def _valid(self, data: bytes, tokens: Mapping[str, bytes | None]) -> Envelope | None:
+        self._entry = None
+        if is_marker(data):
+            return None
+        entry = self._entry = unpack_entry(data)
         if entry is None:
             self.reason = "undecodable"
             return None
-        absent = [tag for tag in entry.tags if tag not in tokens]
-        if absent:
-            # Not known yet in this process what the function reads: one round trip more, this once.
-            self._spec.learn(entry.tags)
-            tokens = {**tokens, **(self._server.peek(absent) or {})}
         vector = [tokens.get(tag) for tag in (*self._place.head, *entry.tags)]
         current = [token for token in vector if token is not None]
         if len(current) < len(vector) or vector_hash(current) != entry.vector:
             self.outcome = STALE
             return None
-        try:
-            value = decode(entry.payload)
-        except UndecodableError:
-            self.reason = "undecodable"
+        found = self._read(entry)
+        if found is None:
             return None
         self.outcome = HIT
+        if self._spec.stale:
+            self._spec.sightings.note(self.key, self._asked_at)
         for outer in running():
             outer.adopt({tag: token for tag, token in tokens.items() if token and tag in self._depended(entry)})
-        return Found(value)
+        return found
 
     def _depended(self, entry: Entry) -> frozenset[str]:
         return frozenset((*self._place.head, *entry.tags))
 
-    def _prepare(self, found: Mapping[str, bytes | None]) -> None:
-        tokens = {tag: token for tag, token in found.items() if token is not None}
-        absent = [tag for tag in found if tag not in tokens]
-        if absent:
-            created = self._server.create(absent)
-            if created is None:
-                return
-            tokens.update(created)
-        self._head = {tag: tokens.pop(tag) for tag in self._place.head}
-        self.recording = Recording(server=self._server, follows_tables=self._spec.level == COMMIT, ahead=tokens)
-        self._started = time.perf_counter()
-
-    def _independent(self, recording: Recording) -> str | None:
-        if recording.follows_tables and not recording.tokens and not self._spec.tags:
-            return "no_dependencies"
-        return None
-
-    def _store(self, result: Any, recording: Recording) -> str | None:
-        seconds = time.perf_counter() - self._started
+    def _read(self, entry: Entry) -> Envelope | None:
         try:
-            payload = encode(result)
-        except UnencodableError as error:
-            _log_once(self._spec.path, str(error))
-            return "unencodable"
-        followed = recording.tokens if recording.follows_tables else {}
-        # Inner functions bring tags that every value of this one is checked against anyway.
-        tags = tuple(sorted(tag for tag in followed if tag not in self._head))
-        tokens = {**self._head, **{tag: recording.tokens[tag] for tag in tags}}
-        timeout = self._spec.timeout
-        entry = Entry(vector_hash(tokens.values()), tags, payload, int((time.time() + timeout) * 1000), seconds)
-        data = pack_entry(entry)
-        if len(data) > dbopt_settings.cache.max_value_bytes:
-            return "too_large"
-        stored = self._server.store(self._key, data, tokens=tokens, seconds=timeout, seen=self._seen)
-        if not stored:
-            return "unreachable" if stored is None else "moved"
-        self._spec.learn(tags)
-        self._counters.stored(len(data))
-        return None
+            value = decode(entry.payload)
+            return opened(value) if self._spec.sealed else Envelope(value)
+        except (UndecodableError, ValueError, TypeError, LookupError):
+            self.reason = "undecodable"
+            return None
 
+    def _is_due(self) -> bool:
+        """Tell whether to compute a valid value early: the slower, the sooner before its end (XFetch)."""
+        if self._entry is None:
+            return False
+        lead = -self._entry.seconds * math.log(1.0 - random.random())  # noqa: S311 - spreads load, guards nothing
+        return (time.time() + lead) * 1000 >= self._entry.soft_expiry_ms
 
-def reading_obstacle() -> str | None:
-    """Return why no cached value may be used in this thread now: one of its transactions sees rows of its own."""
-    for connection in connections.all(initialized_only=True):
-        state = state_of(connection)
-        reason = state.obstacle() if state is not None else None
-        if reason is not None:
-            return reason
-    return None
-
-
-_logged: set[str] = set()
-
-
-def _log_once(path: str, what: str) -> None:
-    if path not in _logged:
-        _logged.add(path)
-        logger.warning("The result of %s is never cached: it holds %s.", path, what)
+    def _old(self) -> Envelope | None:
+        """Return what a write has made wrong, if it may still be served."""
+        entry, spec = self._entry, self._spec
+        if entry is None or self.fill is None or not spec.stale or spec.level == STRICT:
+            return None
+        found = self._read(entry)
+        if found is None or found.head != self.fill.head_vector:
+            return None
+        age = time.time() - found.made
+        if not spec.behind:
+            age = min(age, spec.sightings.seconds_since(self.key))
+        if age > spec.stale + (spec.timeout if spec.behind else 0):
+            return None
+        self.outcome = OLD
+        for outer in running():
+            outer.refuse("inner_stale")
+        return found

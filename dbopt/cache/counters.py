@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 HIT = "hit"
 MISS = "miss"
 STALE = "stale"
+OLD = "old"
 BYPASS = "bypass"
 ERROR = "error"
 
@@ -34,6 +35,7 @@ class FunctionCounters:
         self.refusals: Counter[str] = Counter()
         self.sets = 0
         self.stored_bytes = 0
+        self.waits = 0
         self.seconds = 0.0
 
     def count(self, outcome: str, *, reason: str | None, seconds: float) -> None:
@@ -52,6 +54,11 @@ class FunctionCounters:
             reason=reason,
             seconds=seconds,
         )
+
+    def waited(self) -> None:
+        """Count a wait for another caller that computes the same."""
+        with self._lock:
+            self.waits += 1
 
     def stored(self, size_bytes: int) -> None:
         """Count a stored result."""
@@ -73,12 +80,14 @@ class FunctionCounters:
         """Return the counters as plain values."""
         with self._lock:
             return {
-                "hits": self.outcomes[HIT],
+                "hits": self.outcomes[HIT] + self.outcomes[OLD],
+                "servedStale": self.outcomes[OLD],
                 "misses": self.outcomes[MISS] + self.outcomes[STALE],
                 "stale": self.outcomes[STALE],
                 "errors": self.outcomes[ERROR],
                 "bypass": dict(self.bypasses),
                 "refused": dict(self.refusals),
+                "waits": self.waits,
                 "sets": self.sets,
                 "sizeBytes": self.stored_bytes,
             }
@@ -111,8 +120,9 @@ def statistics() -> dict[str, Any]:
     """Return what cached functions did in this process since it began.
 
     Returns:
-        ``overall``, ``byPrefix`` and ``byName``, each with hits, misses (stale ones included), stale, hitRate
-        (0..1, None without traffic), sets, sizeBytes (stored in total, not what is held now), errors (calls answered
+        ``overall``, ``byPrefix`` and ``byName``, each with hits, servedStale (hits whose value a write had made wrong),
+        misses (stale ones included), stale (a value was there, but a write had made it wrong), hitRate (0..1, None
+        without traffic), waits (for another caller that computed the same), sets, sizeBytes (stored in total, not what is held now), errors (calls answered
         by the database because the cache was out of reach), bypass and refused (counts by reason); and ``debt``,
         the renewals that the cache server has not received yet.
         A prefix is what stands before the first colon of a name; a name without one is its own.
@@ -134,9 +144,11 @@ def statistics() -> dict[str, Any]:
 def _total(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {
         "hits": 0,
+        "servedStale": 0,
         "misses": 0,
         "stale": 0,
         "errors": 0,
+        "waits": 0,
         "sets": 0,
         "sizeBytes": 0,
         "bypass": Counter(),

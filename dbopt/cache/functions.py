@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,18 +11,24 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.db import connections
 from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
-from dbopt.cache.calls import Call, Found, reading_obstacle
+from dbopt.cache.calls import Call
 from dbopt.cache.counters import BYPASS, ERROR, counters_of
+from dbopt.cache.envelopes import Envelope, model_absent
 from dbopt.cache.recordings import recorded, refuse_all, running
 from dbopt.cache.servers import server
-from dbopt.cache.specs import COMMIT, Spec
+from dbopt.cache.specs import TTL, Options, Spec
 from dbopt.cache.tokens import function_tag
+from dbopt.cache.transactions import state_of
+from dbopt.cache.turns import Pause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+
+    from dbopt.cache.surroundings import Vary
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,7 +41,11 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
     *,
     name: str | None = None,
     level: str | None = None,
-    tags: Sequence[str] = (),
+    stale: float = 0.0,
+    negative_timeout: float | None = None,
+    tags: Iterable[str] = (),
+    vary: Vary | Iterable[Vary] = (),
+    local: bool = False,
     version: int = 1,
     shared: bool = False,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
@@ -42,12 +53,21 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
 
     What it depends on is observed from the SQL it runs in its own thread. Equal arguments of equal types share a
     result; a returned QuerySet is evaluated, and the caller gets a list. Works on ``async def``.
+    Of many callers that find nothing, in all processes, one runs the function; the others wait, at most a second.
 
     Args:
         timeout: seconds, or the name of an entry in ``DBOPT["CACHE"]["TIMEOUTS"]``; None means ``TIMEOUT``.
         name: unique, for keys and statistics; what stands before a colon is its prefix. None means the dotted path.
-        level: "commit" never serves what a commit has made wrong; "ttl" serves it until ``timeout``.
+        level: "commit" never serves what a commit has made wrong; "strict" not even while it commits; "ttl" serves it
+            until ``timeout``.
+        stale: seconds for which a result that a write has made wrong may still be served while one caller computes
+            it anew, counted from when it was last known to be right.
+        negative_timeout: seconds for which None, an empty list, or a ``Model.DoesNotExist`` that the function raises
+            is kept; None: the first two like any result, the last not at all.
         tags: names for ``invalidate("name")``; needed by a function that runs no SQL.
+        vary: what else a result depends on: "permissions" of the users among the arguments, or functions without
+            arguments that return plain values. "language" and "timezone" always count.
+        local: keep a copy in the process.
         version: raise it when the meaning of the result changes.
         shared: True when the result belongs to no tenant.
 
@@ -57,23 +77,19 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
         TenantRequiredError: at a call without a tenant, where TENANCY requires one.
         MissingExtraError: at a call, where the redis client is not installed.
     """
-
-    def decorate(function: Callable[P, R]) -> CachedFunction[P, R]:
-        own_tags = tags if isinstance(tags, str) else tuple(tags)
-        return CachedFunction(
-            function,
-            Spec(
-                function,
-                timeout=timeout,
-                name=name,
-                level=level,
-                tags=cast("tuple[str, ...]", own_tags),
-                version=version,
-                shared=shared,
-            ),
-        )
-
-    return decorate
+    options = Options(
+        timeout=timeout,
+        name=name,
+        level=level,
+        stale=stale,
+        negative_timeout=negative_timeout,
+        tags=tags if isinstance(tags, str) else tuple(tags),
+        vary=vary,
+        local=local,
+        version=version,
+        shared=shared,
+    )
+    return lambda function: CachedFunction(function, Spec(function, options))
 
 
 @contextmanager
@@ -94,15 +110,15 @@ class CachedFunction(Generic[P, R]):
         self._spec = spec
         self._counters = counters_of(spec.name)
         update_wrapper(self, function)
-        if iscoroutinefunction(function):
+        self._is_async = iscoroutinefunction(function)
+        if self._is_async:
             markcoroutinefunction(self)
-            self._run: Callable[..., Any] = self._run_async
-        else:
-            self._run = self._run_sync
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored result, or run the function and store what it returns."""
-        return cast("R", self._run(args, kwargs))
+        if self._is_async:
+            return cast("R", self._value_async(args, kwargs))
+        return cast("R", self._run(args, kwargs).value)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind as a method; its class must define ``__cache_key__``, or be a model."""
@@ -115,7 +131,9 @@ class CachedFunction(Generic[P, R]):
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function and store what it returns, whatever is stored now."""
-        return cast("R", self._run(args, kwargs, accept=False))
+        if self._is_async:
+            return cast("R", self._value_async(args, kwargs, accept=False))
+        return cast("R", self._run(args, kwargs, accept=False).value)
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the result of this call, for the current tenant.
@@ -132,70 +150,125 @@ class CachedFunction(Generic[P, R]):
         """Make all results of this function invalid, for all tenants; False as in :meth:`invalidate`."""
         return server().renew({function_tag(self._spec.name)})
 
-    def _run_sync(self, args: Any, kwargs: Any, *, accept: bool = True) -> Any:
+    def _run(self, args: Any, kwargs: Any, *, accept: bool = True) -> Envelope:
         started = time.perf_counter()
-        call, found = self._begin(args, kwargs, accept=accept, started=started)
-        if found is not None:
-            return found.value
-        if call is None or call.recording is None:
-            return _evaluated(self._function(*args, **kwargs))
+        call = self._begin(args, kwargs, accept=accept, started=started)
+        if call is None:
+            return Envelope(_evaluated(self._function(*args, **kwargs)), time.time())
         try:
-            with recorded(call.recording):
+            step = call.step(call.look())
+            if isinstance(step, Pause):
+                self._counters.waited()
+            while isinstance(step, Pause):
+                step.wait()
+                step = call.step(call.look())
+            if step is not None:
+                return self._found(call, step, started=started)
+            return self._compute(call, args, kwargs, accept=accept, started=started)
+        finally:
+            call.leave()
+
+    def _compute(self, call: Call, args: Any, kwargs: Any, *, accept: bool, started: float) -> Envelope:
+        if call.fill is None:
+            self._unreachable(started)
+            return Envelope(_evaluated(self._function(*args, **kwargs)), time.time())
+        try:
+            with call.turn.computing(), recorded(call.fill.recording):
                 result = _evaluated(self._function(*args, **kwargs))
-        except Exception:
-            self._failed(call, started)
+        except Exception as error:
+            self._failed(call, error, accept=accept, started=started)
             raise
         self._end(call, result, accept=accept, started=started)
-        return result
+        return Envelope(result, time.time())
 
-    async def _run_async(self, args: Any, kwargs: Any, *, accept: bool = True) -> Any:
+    async def _value_async(self, args: Any, kwargs: Any, *, accept: bool = True) -> Any:
+        return (await self._run_async(args, kwargs, accept=accept)).value
+
+    async def _run_async(self, args: Any, kwargs: Any, *, accept: bool = True) -> Envelope:
         started = time.perf_counter()
         function = cast("Callable[..., Any]", self._function)
         # In the thread that the ORM uses: only there the state of its connections is known, and blocking is allowed.
-        call, found = await sync_to_async(self._begin)(args, kwargs, accept=accept, started=started)
-        if found is not None:
-            return found.value
-        if call is None or call.recording is None:
-            return await sync_to_async(_evaluated)(await function(*args, **kwargs))
+        call = await sync_to_async(self._begin)(args, kwargs, accept=accept, started=started)
+        if call is None:
+            return Envelope(await sync_to_async(_evaluated)(await function(*args, **kwargs)), time.time())
         try:
-            with recorded(call.recording):
+            step = await sync_to_async(lambda: call.step(call.look()))()
+            if isinstance(step, Pause):
+                self._counters.waited()
+            while isinstance(step, Pause):
+                await step.wait_async()
+                step = await sync_to_async(lambda: call.step(call.look()))()
+            if step is not None:
+                return self._found(call, step, started=started)
+            return await self._compute_async(call, args, kwargs, accept=accept, started=started)
+        finally:
+            # Also when this task is cancelled; only a lease takes a round trip to give back.
+            if call.holds_lease:
+                await asyncio.shield(sync_to_async(call.leave)())
+            else:
+                call.leave()
+
+    async def _compute_async(self, call: Call, args: Any, kwargs: Any, *, accept: bool, started: float) -> Envelope:
+        function = cast("Callable[..., Any]", self._function)
+        if call.fill is None:
+            self._unreachable(started)
+            return Envelope(await sync_to_async(_evaluated)(await function(*args, **kwargs)), time.time())
+        try:
+            with call.turn.computing(), recorded(call.fill.recording):
                 result = await sync_to_async(_evaluated)(await function(*args, **kwargs))
-        except Exception:
-            self._failed(call, started)
+        except Exception as error:
+            await sync_to_async(self._failed)(call, error, accept=accept, started=started)
             raise
         await sync_to_async(self._end)(call, result, accept=accept, started=started)
-        return result
+        return Envelope(result, time.time())
 
-    def _begin(self, args: Any, kwargs: Any, *, accept: bool, started: float) -> tuple[Call | None, Found | None]:
-        """Look the result up; (None, None) means: run the function without the cache."""
+    def _begin(self, args: Any, kwargs: Any, *, accept: bool, started: float) -> Call | None:
+        """Return a call that may use the cache; None means: run the function without it."""
         tenant = self._spec.tenant()
         reason = self._bypass_reason(tenant)
         if reason is not None or tenant is None:
             refuse_all("nested_bypass")
             if accept:
                 self._counters.count(BYPASS, reason=reason, seconds=time.perf_counter() - started)
-            return None, None
-        call = self._call(tenant, args, kwargs)
+            return None
         self._taint_outer()
-        found = call.look(accept=accept)
-        if found is None and call.recording is None:
-            refuse_all("nested_bypass")
-            self._counters.count(ERROR, reason="unreachable", seconds=time.perf_counter() - started)
-        elif found is not None:
-            self._counters.count(call.outcome, reason=None, seconds=time.perf_counter() - started)
-        return call, found
+        return self._call(tenant, args, kwargs, accept=accept)
 
-    def _end(self, call: Call, result: Any, *, accept: bool, started: float) -> None:
-        call.finish(result)
+    def _found(self, call: Call, found: Envelope, *, started: float) -> Envelope:
+        self._counters.count(call.outcome, reason=None, seconds=time.perf_counter() - started)
+        error = found.error()
+        if error is not None:
+            raise error
+        return found
+
+    def _unreachable(self, started: float) -> None:
+        refuse_all("nested_bypass")
+        self._counters.count(ERROR, reason="unreachable", seconds=time.perf_counter() - started)
+
+    def _end(self, call: Call, result: Any, *, accept: bool, started: float, absent: str | None = None) -> None:
+        if call.fill is None:
+            return
+        reason, size_bytes = call.fill.finish(result, absent=absent)
+        if reason is not None:
+            self._counters.refused(reason)
+        else:
+            self._counters.stored(size_bytes)
         if accept:
-            self._counters.count(call.outcome, reason=call.reason, seconds=time.perf_counter() - started)
+            outcome = call.outcome
+            self._counters.count(outcome, reason=reason or call.reason, seconds=time.perf_counter() - started)
 
-    def _failed(self, call: Call, started: float) -> None:
+    def _failed(self, call: Call, error: Exception, *, accept: bool, started: float) -> None:
+        kind: Any = type(error)
+        absent = model_absent(kind) if self._spec.negative_timeout is not None else None
+        if absent is not None:
+            self._end(call, str(error), accept=accept, started=started, absent=absent)
+            return
+        if call.fill is not None:
+            call.fill.pass_on()
         self._counters.count(call.outcome, reason="failed", seconds=time.perf_counter() - started)
 
-    def _call(self, tenant: str, args: Any, kwargs: Any) -> Call:
-        place = self._spec.place(tenant, args, kwargs)
-        return Call(self._spec, place, server=server(), counters=self._counters)
+    def _call(self, tenant: str, args: Any, kwargs: Any, *, accept: bool = True) -> Call:
+        return Call(self._spec, self._spec.place(tenant, args, kwargs), server=server(), accept=accept)
 
     def _bypass_reason(self, tenant: str | None) -> str | None:
         if _bypassed.get():
@@ -206,10 +279,20 @@ class CachedFunction(Generic[P, R]):
 
     def _taint_outer(self) -> None:
         """A result that may be wrong until its timeout must not become part of one that may not."""
-        if self._spec.level != COMMIT:
+        if self._spec.level == TTL:
             for outer in running():
                 if outer.follows_tables:
                     outer.refuse("inner_ttl")
+
+
+def reading_obstacle() -> str | None:
+    """Return why no cached value may be used in this thread now: one of its transactions sees rows of its own."""
+    for connection in connections.all(initialized_only=True):
+        state = state_of(connection)
+        reason = state.obstacle() if state is not None else None
+        if reason is not None:
+            return reason
+    return None
 
 
 def _evaluated(result: Any) -> Any:

@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import math
 import types
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from django.utils.timezone import get_current_timezone_name
-from django.utils.translation import get_language
-
+from dbopt.cache.arguments import Binder
 from dbopt.cache.entries import ROWS
 from dbopt.cache.keys import NO_TENANT, digest, encode_argument, encode_arguments, tenant_slug
+from dbopt.cache.sightings import Sightings
+from dbopt.cache.surroundings import checked_vary, language_and_zone, varied
 from dbopt.cache.tokens import EPOCH, function_tag, own_tag, tenant_tag
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import ConfigurationError, TenantRequiredError
 from dbopt.tenancy import current_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from dbopt.cache.surroundings import Vary
+
+STRICT = "strict"
 COMMIT = "commit"
 TTL = "ttl"
 
-_LEVELS = (COMMIT, TTL)
+_LEVELS = (COMMIT, STRICT, TTL)
 
 _SHORTEST_SECONDS = 0.001
 
 # So many tables may be read ahead with a value; a function that reads more learns the others as it runs.
 _MAX_AHEAD = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a decorator took; see :func:`dbopt.cache.cached_query`."""
+
+    decorator: str = "cached_query"
+    timeout: float | str | None = None
+    name: str | None = None
+    level: str | None = None
+    stale: float = 0.0
+    negative_timeout: float | None = None
+    tags: Iterable[str] = ()
+    vary: Vary | Iterable[Vary] = ()
+    local: bool = False
+    version: int = 1
+    shared: bool = False
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,46 +64,56 @@ class Place:
 
 
 class Spec:
-    """The options of one cached function, and the tables it read so far. Thread-safe."""
+    """The options of one cached function, and what was learned from its runs so far. Thread-safe.
 
-    def __init__(  # noqa: PLR0913 - what the decorator took, by keyword
-        self,
-        function: Callable[..., Any],
-        *,
-        timeout: float | str | None,
-        name: str | None,
-        level: str | None,
-        tags: tuple[str, ...],
-        version: int,
-        shared: bool,
-    ) -> None:
+    Attributes:
+        behind: whether anything that is there is served at once and computed anew behind the caller's back.
+        sealed: whether results are stored in an envelope.
+        seconds: how long the newest run took; None before the first.
+        storable: whether the newest result could be stored; nobody waits for what will not be there.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.path = f"{function.__module__}.{function.__qualname__}"
-        self.name = name if name is not None else self.path
-        self.tags = tags
-        self.shared = shared
-        self._function = function
-        self._signature = inspect.signature(function)
-        self._timeout = timeout
-        self._level = level
-        self._version = version
-        self._ahead: tuple[str, ...] = ()
+        self.name = options.name if options.name is not None else self.path
+        self._options = options
         self._check()
+        self.tags = tuple(options.tags)
+        self.shared = options.shared
+        self.stale = options.stale
+        self.negative_timeout = options.negative_timeout
+        self.behind = options.behind
+        self.sealed = bool(options.stale) or options.negative_timeout is not None or options.behind
+        self._vary = checked_vary(options.vary, path=self.path)
+        self._function = function
+        self._binder = Binder(function)
+        self.forget()
+        self._settings_part = lru_cache(maxsize=256)(self._encode_settings)
+        self._head = lru_cache(maxsize=256)(self._make_head)
 
     def _check(self) -> None:
+        options, where = self._options, f"{self._options.decorator}({{}}) on {self.path}: "
         if not isinstance(self.name, str) or not self.name:
-            raise ConfigurationError(f"cached_query(name={self.name!r}) on {self.path}: a name is text, not empty.")
-        if self._level is not None and self._level not in _LEVELS:
+            raise ConfigurationError(where.format(f"name={self.name!r}") + "a name is text, not empty.")
+        if options.level is not None and options.level not in _LEVELS:
             raise ConfigurationError(
-                f"cached_query(level={self._level!r}) on {self.path}: choose one of {', '.join(map(repr, _LEVELS))}."
+                where.format(f"level={options.level!r}") + f"choose one of {', '.join(map(repr, _LEVELS))}."
             )
-        if isinstance(self.tags, str) or not all(isinstance(tag, str) and tag for tag in self.tags):
-            raise ConfigurationError(f"cached_query(tags={self.tags!r}) on {self.path}: tags are a list of text.")
-        timeout = self._timeout
-        if isinstance(timeout, (int, float)) and (
-            isinstance(timeout, bool) or not _SHORTEST_SECONDS <= timeout < math.inf
-        ):
+        if isinstance(options.tags, str) or not all(isinstance(tag, str) and tag for tag in options.tags):
+            raise ConfigurationError(where.format(f"tags={options.tags!r}") + "tags are a list of text.")
+        if options.timeout is not None and not isinstance(options.timeout, str) and not _is_duration(options.timeout):
             raise ConfigurationError(
-                f"cached_query(timeout={timeout!r}) on {self.path}: give seconds, at least 0.001, or a name in TIMEOUTS."
+                where.format(f"timeout={options.timeout!r}") + "give seconds, at least 0.001, or a name in TIMEOUTS."
+            )
+        if options.negative_timeout is not None and not _is_duration(options.negative_timeout):
+            raise ConfigurationError(
+                where.format(f"negative_timeout={options.negative_timeout!r}") + "give seconds, at least 0.001."
+            )
+        if options.stale != 0 and not _is_duration(options.stale):
+            raise ConfigurationError(where.format(f"stale={options.stale!r}") + "give seconds, at least 0.001, or 0.")
+        if options.stale and options.level == STRICT:
+            raise ConfigurationError(
+                where.format(f"stale={options.stale!r}") + 'level="strict" never serves a stale result.'
             )
 
     @property
@@ -92,36 +123,49 @@ class Spec:
         Raises:
             ConfigurationError: the decorator names an entry that TIMEOUTS does not have.
         """
-        section = dbopt_settings.cache
-        if self._timeout is None:
+        section, given = dbopt_settings.cache, self._options.timeout
+        if given is None:
             return section.timeout
-        if not isinstance(self._timeout, str):
-            return float(self._timeout)
+        if not isinstance(given, str):
+            return float(given)
         try:
-            return section.timeouts[self._timeout]
+            return section.timeouts[given]
         except KeyError:
-            near = difflib.get_close_matches(self._timeout, section.timeouts, n=1)
+            near = difflib.get_close_matches(given, section.timeouts, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ConfigurationError(
-                f"cached_query(timeout={self._timeout!r}) on {self.path}: "
+                f"{self._options.decorator}(timeout={given!r}) on {self.path}: "
                 f'DBOPT["CACHE"]["TIMEOUTS"] has no such entry.{hint}'
             ) from None
 
     @property
     def level(self) -> str:
         """The consistency level: the decorator's, else that of the settings."""
-        return self._level or dbopt_settings.cache.level
+        return self._options.level or dbopt_settings.cache.level
+
+    @property
+    def local(self) -> bool:
+        """Whether a copy may be kept in the process."""
+        return self._options.local or dbopt_settings.cache.local
 
     @property
     def ahead(self) -> tuple[str, ...]:
         """Tags that earlier results depended on: their tokens are read together with the value."""
         return self._ahead
 
-    def learn(self, tags: tuple[str, ...]) -> None:
+    def forget(self) -> None:
+        """Forget what was learned: be as in a new process."""
+        self._ahead: tuple[str, ...] = ()
+        self.seconds: float | None = None
+        self.storable = True
+        self.sightings = Sightings()
+
+    def learn(self, tags: Iterable[str]) -> None:
         """Remember tags that a result depended on."""
         if not set(tags).issubset(self._ahead):
-            # A new tuple each time: another thread may be reading the old one.
-            self._ahead = tuple(dict.fromkeys((*self._ahead, *tags)))[:_MAX_AHEAD]
+            # A new tuple each time: another thread may be reading the old one. Sorted, so that all processes that
+            # know the same tags give one name to one state of them.
+            self._ahead = tuple(sorted({*self._ahead, *tags})[:_MAX_AHEAD])
 
     def tenant(self) -> str | None:
         """Return the tenant part of keys; None when a tenant is needed and there is none.
@@ -129,8 +173,10 @@ class Spec:
         Raises:
             TenantRequiredError: there is none, and TENANCY requires one.
         """
+        if self.shared:
+            return NO_TENANT
         tenancy = dbopt_settings.tenancy
-        if self.shared or tenancy.resolver is None:
+        if tenancy.resolver is None:
             return NO_TENANT
         tenant = current_tenant()
         if tenant is not None:
@@ -149,23 +195,21 @@ class Spec:
             TypeError: the arguments do not fit the function.
             UncacheableArgumentError: an argument has no canonical form.
         """
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        # Translated texts and dates cut in the current time zone are part of a result.
-        surroundings = (
-            self.name,
-            self._version,
-            self.level,
-            ROWS,
-            self.tags,
-            get_language(),
-            get_current_timezone_name(),
-        )
-        data = encode_argument("settings", surroundings, function=self.path)
-        data += encode_arguments(bound.arguments, function=self.path) + self._encode_closure()
+        arguments = self._binder.bind(args, kwargs)
+        data = self._settings_part(self.level, *language_and_zone())
+        data += encode_arguments(arguments, function=self.path)
+        if self._function.__closure__:
+            data += self._encode_closure()
+        if self._vary:
+            data += encode_arguments(varied(self._vary, arguments, path=self.path), function=self.path)
         return Place(tenant, digest(data), self._head(tenant))
 
-    def _head(self, tenant: str) -> tuple[str, ...]:
+    def _encode_settings(self, level: str, language: str | None, zone: str) -> bytes:
+        # Results in and without an envelope are told apart, should a function change from one to the other.
+        surroundings = (self.name, self._options.version, level, ROWS, self.sealed, self.tags, language, zone)
+        return encode_argument("settings", surroundings, function=self.path)
+
+    def _make_head(self, tenant: str) -> tuple[str, ...]:
         of_tenant = () if tenant == NO_TENANT else (tenant_tag(tenant),)
         return (EPOCH, *of_tenant, function_tag(self.name), *map(own_tag, self.tags))
 
@@ -176,6 +220,10 @@ class Spec:
         return encode_arguments(
             {name: _closed_over(cell) for name, cell in held.items() if name != "__class__"}, function=self.path
         )
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and _SHORTEST_SECONDS <= value < math.inf
 
 
 def _closed_over(cell: Any) -> object:

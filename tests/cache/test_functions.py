@@ -14,7 +14,7 @@ from django.db import connection, connections
 from django.test import override_settings
 from django.utils import timezone, translation
 
-from dbopt.cache import bypass, cached_query, invalidate, invalidate_all, servers, statistics
+from dbopt.cache import bypass, cached_query, fills, invalidate, invalidate_all, servers, statistics
 from dbopt.exceptions import ConfigurationError, UncacheableArgumentError
 from dbopt.signals import cache_invalidated, cache_read
 from tests.cache import shop
@@ -50,6 +50,7 @@ def test_first_hit_of_a_new_process_is_two_round_trips_and_the_next_is_one(ada, 
 
 def test_cold_miss_reads_tokens_before_each_new_table(ada, commands, valkey):
     valkey.script_load(servers._STORE)
+    shop.names._spec.seconds = 0.001
 
     with commands() as sent:
         shop.names()
@@ -61,6 +62,7 @@ def test_cold_miss_reads_tokens_before_each_new_table(ada, commands, valkey):
 def test_warm_miss_is_two_round_trips(ada, commands, valkey):
     shop.names()
     valkey.delete(*[key for key in valkey.scan_iter() if b":v:" in key])
+    shop.names._spec.seconds = 0.001
 
     with commands() as sent:
         shop.names()
@@ -336,9 +338,7 @@ def unencodable():
 
 
 def test_result_that_cannot_be_stored_is_returned_and_named_once(ada, outcomes, caplog):
-    from dbopt.cache import calls as cache_calls
-
-    cache_calls._logged.clear()
+    fills._logged.clear()
     for _ in range(2):
         assert unencodable()[1] == 1
 
@@ -350,7 +350,7 @@ def test_result_that_cannot_be_stored_is_returned_and_named_once(ada, outcomes, 
 
 @cached_query(timeout=60)
 def large():
-    return ["x" * 600_000, Author.objects.count()]
+    return [os.urandom(600_000), Author.objects.count()]
 
 
 def test_result_that_is_too_large_is_not_stored(ada, outcomes):
@@ -413,7 +413,7 @@ def test_many_tasks_read_one_value(ada, outcomes):
             "cached_query(timeout=nan) on {}: give seconds, at least 0.001, or a name in TIMEOUTS.",
         ),
         ({"name": ""}, "cached_query(name='') on {}: a name is text, not empty."),
-        ({"level": "strict"}, "cached_query(level='strict') on {}: choose one of 'commit', 'ttl'."),
+        ({"level": "strong"}, "cached_query(level='strong') on {}: choose one of 'commit', 'strict', 'ttl'."),
         ({"tags": "one"}, "cached_query(tags='one') on {}: tags are a list of text."),
         ({"tags": [1]}, "cached_query(tags=(1,)) on {}: tags are a list of text."),
     ],
