@@ -118,7 +118,7 @@ def _load_table(  # noqa: PLR0913 - keyword-only parts of one step
     report: Report,
     tell: Callable[[str], None],
 ) -> Loaded:
-    stage, loaded = STAGES[table.file], Loaded()
+    stage = STAGES[table.file]
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TEMPORARY TABLE {stage.name} (line integer, {stage.columns}) ON COMMIT DROP")
         problems: list[Problem] = []
@@ -137,17 +137,21 @@ def _load_table(  # noqa: PLR0913 - keyword-only parts of one step
             cursor.execute(f"ANALYZE {name}")
         problems += _drop_unknown_entities(cursor, stage, file=table.file, key=key)
         report.problems += sorted(problems, key=lambda problem: problem.line or 0)
-        cursor.execute(f"SELECT count(*) FROM {stage.name}")  # noqa: S608 - a constant name
-        (loaded.rows,) = cursor.fetchone()
-        cursor.execute(stage.upsert, {"tenant": key})
-        written = [is_new for (is_new,) in cursor.fetchall()]
-        loaded.inserted = sum(written)
-        loaded.updated = len(written) - loaded.inserted
-        for statement in stage.links:
-            cursor.execute(statement, {"tenant": key})
-            loaded.links += cursor.rowcount
-        for name in filter(None, (stage.name, stage.unfold and stage.unfold[0])):
-            cursor.execute(f"DROP TABLE {name}")
+        return _write(cursor, stage, key)
+
+
+def _write(cursor: Any, stage: Stage, key: int) -> Loaded:
+    """Bring a tenant's rows to what is staged, and drop the stage."""
+    cursor.execute(f"SELECT count(*) FROM {stage.name}")  # noqa: S608 - a constant name
+    (rows,) = cursor.fetchone()
+    cursor.execute(stage.upsert, {"tenant": key})
+    written = [is_new for (is_new,) in cursor.fetchall()]
+    loaded = Loaded(rows, inserted=sum(written), updated=written.count(False))
+    for statement in stage.links:
+        cursor.execute(statement, {"tenant": key})
+        loaded.links += cursor.rowcount
+    for name in (stage.name, *(stage.unfold or ())[:1]):
+        cursor.execute(f"DROP TABLE {name}")
     return loaded
 
 

@@ -34,6 +34,21 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 MEMBERS, PIPELINES, SESSIONS = 3, 5, 50
+# In the order of the generator's values; tenant_id is put in front of them.
+COLUMNS: dict[type[models.Model], str] = {
+    Entity: "tenant_id external_id type canonical_id name confidence props created_at updated_at",
+    Relationship: (
+        "tenant_id external_id source_id target_id type confidence weight valid_from valid_to props "
+        "created_at updated_at"
+    ),
+    Investigation: "tenant_id external_id name status priority assigned_to_id created_at updated_at",
+    InvestigationEntity: "investigation_id entity_id added_at",
+    Source: "tenant_id entity_id type url title created_at",
+    AuditLog: "tenant_id actor_id action object_type object_id data created_at",
+    EntityEmbedding: "entity_id model vector is_stale created_at",
+    McpSession: "server_id token_hash started_at ended_at",
+    Run: "tenant_id pipeline_id status priority idempotency_key created_at started_at heartbeat_at",
+}
 
 
 @dataclass(slots=True)
@@ -73,25 +88,28 @@ def seed(  # noqa: PLR0913 - keyword-only options of a command
     with writes(*tables, using=alias), transaction.atomic(using=alias):
         lift_limits(connection)
         existing = Tenant.objects.using(alias).filter(slug__startswith=f"seed-{seed_number}-")
-        if existing.exists():
-            if _matches(existing, slugs, shares):
-                return Seeded(slugs, _counts(alias, existing), changed=False)
-            if not replace:
-                raise DifferentSeedError(
-                    f"Synthetic data of seed {seed_number} is there already, in another size. "
-                    "Use --replace to delete it first, or another --seed."
-                )
-            AuditLog.objects.using(alias).filter(tenant__in=list(existing)).delete()
-            existing.delete()
+        if _matches(existing, slugs, shares):
+            return Seeded(slugs, _counts(alias, existing), changed=False)
+        if existing and not replace:
+            raise DifferentSeedError(
+                f"Synthetic data of seed {seed_number} is there already, in another size. "
+                "Use --replace to delete it first, or another --seed."
+            )
+        AuditLog.objects.using(alias).filter(tenant__in=list(existing)).delete()
+        existing.delete()
         for rank, (slug, share) in enumerate(zip(slugs, shares, strict=True)):
             _Tenant(connection, slug, share, Generator(seed=seed_number, tenant=rank), progress).fill()
         seeded = Seeded(slugs, _counts(alias, Tenant.objects.using(alias).filter(slug__in=slugs)))
     progress("analyse")
+    _analyse(connection)
+    return seeded
+
+
+def _analyse(connection: BaseDatabaseWrapper) -> None:
+    """Without statistics the planner guesses, and the first queries after loading are slow."""
     with connection.cursor() as cursor:
-        # Without statistics the planner guesses, and the first queries after loading are slow.
         for model in (Entity, Relationship, Investigation, InvestigationEntity, Source, AuditLog, Run):
             cursor.execute(f"ANALYZE {connection.ops.quote_name(model._meta.db_table)}")  # noqa: SLF001
-    return seeded
 
 
 def _matches(existing: models.QuerySet[Tenant], slugs: list[str], shares: list[Shares]) -> bool:
@@ -123,43 +141,18 @@ class _Tenant:
 
     def fill(self) -> None:
         """Insert all rows, parents first."""
-        share, make, tenant = self.share, self.make, self.tenant.pk
+        share, make = self.share, self.make
         users = self._members()
-        entities = self._with_ids(
-            Entity,
-            "tenant_id external_id type canonical_id name confidence props created_at updated_at",
-            share.entities,
-            ((tenant, *row) for row in make.entities(share.entities)),
-        )
-        self._copy(
-            Relationship,
-            "tenant_id external_id source_id target_id type confidence weight valid_from valid_to props "
-            "created_at updated_at",
-            ((tenant, *row) for row in make.relationships(entities, share.relationships)),
-        )
-        investigations = self._with_ids(
-            Investigation,
-            "tenant_id external_id name status priority assigned_to_id created_at updated_at",
-            share.investigations,
-            ((tenant, *row) for row in make.investigations(share.investigations, users)),
-        )
-        self._copy(
-            InvestigationEntity, "investigation_id entity_id added_at", make.memberships(investigations, entities)
-        )
-        self._copy(
-            Source,
-            "tenant_id entity_id type url title created_at",
-            ((tenant, *row) for row in make.sources(entities, share.sources)),
-        )
-        self._copy(
-            AuditLog,
-            "tenant_id actor_id action object_type object_id data created_at",
-            ((tenant, *row) for row in make.audit(entities, users, share.entities)),
-        )
-        self._copy(
-            EntityEmbedding, "entity_id model vector is_stale created_at", make.embeddings(entities, share.embeddings)
-        )
-        self._machinery()
+        entities = self._copy_with_ids(Entity, share.entities, make.entities(share.entities))
+        self._copy(Relationship, make.relationships(entities, share.relationships))
+        cases = make.investigations(share.investigations, users)
+        investigations = self._copy_with_ids(Investigation, share.investigations, cases)
+        self._copy(InvestigationEntity, make.memberships(investigations, entities))
+        self._copy(Source, make.sources(entities, share.sources))
+        self._copy(AuditLog, make.audit(entities, users, share.entities))
+        self._copy(EntityEmbedding, make.embeddings(entities, share.embeddings))
+        self._sessions()
+        self._copy(Run, make.runs(self._pipelines(), share.runs))
 
     def _members(self) -> list[int]:
         users = []
@@ -180,45 +173,52 @@ class _Tenant:
             users.append(user.pk)
         return users
 
-    def _machinery(self) -> None:
-        alias, make = self.connection.alias, self.make
+    def _sessions(self) -> None:
+        make = self.make
         for number in range(2):
-            server = McpServer.objects.using(alias).create(
-                tenant=self.tenant, name=f"tools-{number + 1}", url="https://tools.example", is_enabled=number == 0
+            server = McpServer.objects.using(self.connection.alias).create(
+                tenant=self.tenant,
+                name=f"tools-{number + 1}",
+                url="https://tools.example",
+                is_enabled=number == 0,
+                created_at=EPOCH,
             )
-            self._copy(
-                McpSession,
-                "server_id token_hash started_at ended_at",
-                (
-                    (server.pk, f"{make.random.getrandbits(256):064x}", start, None if index % 5 == 0 else EPOCH)
-                    for index, start in enumerate(make.moment() for _ in range(SESSIONS))
-                ),
+            rows = (
+                (server.pk, f"{make.random.getrandbits(256):064x}", start, None if index % 5 == 0 else EPOCH)
+                for index, start in enumerate(make.moment() for _ in range(SESSIONS))
             )
-        pipelines = [
-            Pipeline.objects.using(alias)
-            .create(tenant=self.tenant, slug=f"pipeline-{number + 1}", is_enabled=number > 0, next_run_at=make.moment())
-            .pk
+            self._copy(McpSession, rows)
+
+    def _pipelines(self) -> list[int]:
+        pipelines = Pipeline.objects.using(self.connection.alias)
+        return [
+            pipelines.create(
+                tenant=self.tenant,
+                slug=f"pipeline-{number + 1}",
+                is_enabled=number > 0,
+                next_run_at=self.make.moment(),
+                created_at=EPOCH,
+            ).pk
             for number in range(PIPELINES)
         ]
-        self._copy(
-            Run,
-            "tenant_id pipeline_id status priority idempotency_key created_at started_at heartbeat_at",
-            ((self.tenant.pk, *row) for row in make.runs(pipelines, self.share.runs)),
-        )
 
-    def _with_ids(
-        self, model: type[models.Model], columns: str, count: int, rows: Iterable[tuple[Any, ...]]
-    ) -> list[int]:
+    def _copy_with_ids(self, model: type[models.Model], count: int, rows: Iterable[tuple[Any, ...]]) -> list[int]:
         ids = reserve_ids(self.connection, model, count)
-        self._copy(model, f"id {columns}", ((pk, *row) for pk, row in zip(ids, rows, strict=True)))
+        self._copy(model, rows, ids=ids)
         return ids
 
-    def _copy(self, model: type[models.Model], columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        table = model._meta.db_table  # noqa: SLF001 - Django's documented Model._meta
-        name = str(model._meta.verbose_name_plural)  # noqa: SLF001
+    def _copy(
+        self, model: type[models.Model], rows: Iterable[tuple[Any, ...]], *, ids: Iterable[int] | None = None
+    ) -> None:
+        columns = COLUMNS[model].split()
+        if columns[0] == "tenant_id":
+            rows = ((self.tenant.pk, *row) for row in rows)
+        if ids is not None:
+            columns, rows = ["id", *columns], ((pk, *row) for pk, row in zip(ids, rows, strict=True))
+        name = str(model._meta.verbose_name_plural)  # noqa: SLF001 - Django's documented Model._meta
 
         def tick(count: int) -> None:
             self.progress(f"{self.slug}: {count:,} {name}")
 
         tick(0)
-        copy_rows(self.connection, table, columns.split(), rows, tick=tick)
+        copy_rows(self.connection, model._meta.db_table, columns, rows, tick=tick)  # noqa: SLF001
