@@ -6,23 +6,21 @@ Where a text does not tell, the answer is the careful one: it writes, the name m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
+from dbopt.statements.memory import LONGEST_REMEMBERED, REMEMBERED, Memory
 from dbopt.statements.reading import Reading
+from dbopt.statements.rows import Rows, rows_of
 from dbopt.statements.words import OPERATIONS
 
-__all__ = ["LONGEST_REMEMBERED", "LONGEST_TEXT", "REMEMBERED", "Statement", "read_statement"]
+__all__ = ["LONGEST_REMEMBERED", "LONGEST_TEXT", "REMEMBERED", "Rows", "Statement", "read_statement", "rows_of"]
 
-REMEMBERED = 2048
-LONGEST_REMEMBERED = 8192
 LONGEST_TEXT = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What the text of a statement says, without its values.
+class Statement(NamedTuple):
+    """What the text of a statement says, without its values. A tuple, because a dataclass takes five times as long.
 
     Attributes:
         verb: first keyword, lower-case; of ``WITH`` the statement behind the common tables; empty for an empty text.
@@ -34,7 +32,8 @@ class Statement:
         identifiers: names in it, unquoted ones folded to lower case; every table it names is among them.
         functions: names directly before a parenthesis, without schema.
         cascade: the word CASCADE stands in it.
-        isolation: level in lower case that a SET TRANSACTION, SET SESSION CHARACTERISTICS, BEGIN or START chooses.
+        isolation: level in lower case that a SET TRANSACTION, SET SESSION CHARACTERISTICS, BEGIN or START chooses;
+            ``unknown`` of a set_config() that names it.
         statements: how many statements the text holds; `verb` and `operation` are those of the first.
         text: normalised: values as ``?``, lists collapsed, comments gone; at most LONGEST_TEXT characters.
         fingerprint: 16 hexadecimal digits of the normalised text; the same in every process.
@@ -56,25 +55,7 @@ class Statement:
     is_whole: bool = True
 
 
-class _Memory:
-    """The last statements by text, in two generations: about an LRU, without a lock and without moving on a hit.
-
-    Threads that turn the generations at once lose some entries, nothing else; there is no lock to be held in a fork.
-    """
-
-    __slots__ = ("old", "young")
-
-    def __init__(self) -> None:
-        self.young: dict[str, Statement] = {}
-        self.old: dict[str, Statement] = {}
-
-    def keep(self, text: str, statement: Statement) -> None:
-        if len(self.young) >= REMEMBERED // 2:
-            self.old, self.young = self.young, {}
-        self.young[text] = statement
-
-
-_memory = _Memory()
+_memory: Memory[Statement] = Memory()
 
 
 def read_statement(sql: object, connection: Any = None) -> Statement:
@@ -103,8 +84,7 @@ def _remember(text: str) -> Statement:
     statement = _memory.young.get(text)
     if statement is None:
         statement = _memory.old.get(text) or _read(text)
-        if len(text) <= LONGEST_REMEMBERED:
-            _memory.keep(text, statement)
+        _memory.keep(text, statement)
     return statement
 
 
@@ -113,20 +93,21 @@ def _read(text: str) -> Statement:
     normal = str(reading.text)
     is_whole = len(normal) <= LONGEST_TEXT
     normal = normal if is_whole else normal[:LONGEST_TEXT]
+    # By position: names would double the time it takes.
     return Statement(
-        verb=reading.verb,
-        operation=OPERATIONS.get(reading.verb, "other"),
-        writes=reading.writes,
-        locks=reading.locks,
-        volatile=reading.volatile,
-        identifiers=frozenset(reading.identifiers),
-        functions=frozenset(reading.functions),
-        cascade=reading.cascade,
-        isolation=reading.isolation,
-        statements=reading.statements,
-        text=normal,
-        fingerprint=_fingerprint(normal),
-        is_whole=is_whole,
+        reading.verb,
+        OPERATIONS.get(reading.verb, "other"),
+        reading.writes,
+        reading.locks,
+        reading.volatile,
+        frozenset(reading.identifiers),
+        frozenset(reading.functions),
+        reading.cascade,
+        reading.isolation,
+        reading.statements,
+        normal,
+        _fingerprint(normal),
+        is_whole,
     )
 
 

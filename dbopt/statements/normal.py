@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dbopt.statements.words import LONG_TYPES
+import re
 
 # A list element or CASE arm of more parts is not compared with its neighbour: that keeps the time linear.
 _LONGEST_COMPARED = 256
@@ -10,8 +10,9 @@ _NO_SPACE_BEFORE = frozenset(",).]:;[") | {"::"}
 _NO_SPACE_AFTER = frozenset(("", "(", "[", ".", "::"))
 _VALUE = "?"
 _VALUES = "?..."
-# Where in a cast we are.
-_TYPE_AHEAD, _IN_TYPE, _IN_SIZE = 1, 2, 3
+_LISTS = re.compile(r"IN \(\?(?:, \?)*+\)")
+# The last character of a stretch -> the token that it ends with; all others end keywords (ASC, NULL).
+_OPERANDS = {'"': '"', "s": _VALUE, ")": ")"}
 
 
 class _Frame:
@@ -33,17 +34,15 @@ class NormalText:
     Attributes:
         previous, before: the last token and the one before it: keywords and names folded, values as ``?``.
         is_operand: the last token ends an operand, so that a minus behind it subtracts.
-        cast: 1 where the type of a value's cast comes next, 2 inside of the type, 3 inside of its parentheses.
     """
 
-    __slots__ = ("_before_is_operand", "_frames", "_parts", "_type", "before", "cast", "is_operand", "previous")
+    __slots__ = ("_before_is_operand", "_frames", "_parts", "before", "is_operand", "previous")
 
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._frames = [_Frame("text", 0)]
         self.previous = self.before = ""
         self.is_operand = self._before_is_operand = False
-        self.cast, self._type = 0, ""
 
     def __str__(self) -> str:
         return "".join(self._parts).strip(" ;")
@@ -52,6 +51,11 @@ class NormalText:
     def depth(self) -> int:
         """How many parentheses, brackets and CASEs are open, plus one."""
         return len(self._frames)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the elements of a list stand here, which are compared one by one."""
+        return self._frames[-1].kind == "list"
 
     def add(self, shown: str, token: str, *, is_operand: bool = False) -> None:
         """Add a part, with the space that belongs before it whatever stood there in the source."""
@@ -69,6 +73,25 @@ class NormalText:
             self.previous = self.before
         self.add(_VALUE, _VALUE, is_operand=True)
 
+    def add_stretch(self, source: str) -> None:
+        """Add what is spaced like a normalised text already, and of whose values only ``%s`` and lists of it are left."""
+        shown = source.replace("%s", _VALUE)
+        self.add(_LISTS.sub("IN (?...)", shown) if " IN " in shown else shown, '"')
+        self.previous = _OPERANDS.get(source[-1], "null")
+        self.is_operand = source[-1] in _OPERANDS
+
+    def add_values(self, *, several: bool) -> None:
+        """Add values in parentheses."""
+        self._open("(")
+        self._frames[-1].neighbour = 0 if several else -1
+        self.add(_VALUE, _VALUE)
+        self._close(")")
+
+    def add_rows(self) -> None:
+        """Add the rows of VALUES, each of which is values in parentheses."""
+        self.add_values(several=True)
+        self._frames[-1].rows = True
+
     def add_sign(self, sign: str) -> None:
         """Add an operator, a bracket or a comma."""
         if sign == ",":
@@ -77,8 +100,6 @@ class NormalText:
             self._open(sign)
         elif sign in (")", "]"):
             self._close(sign)
-        elif sign == "::" and self.previous == _VALUE:
-            self.cast = _TYPE_AHEAD
         else:
             # Operators with a question mark (jsonb) must not look like values.
             self.add(sign.replace("?", "??"), sign)
@@ -86,8 +107,10 @@ class NormalText:
     def _open(self, sign: str) -> None:
         frame = self._frames[-1]
         kind = "list" if self.previous == "in" or (sign == "[" and not self.is_operand) else "parenthesis"
-        if self.previous == "values" or (frame.rows and self.previous == ","):
-            kind, frame.rows = "row", True
+        if self.previous == "values":
+            kind, frame.rows, frame.comma = "row", True, -1
+        elif frame.rows and self.previous == ",":
+            kind = "row"
         shown = sign if self.is_operand or sign == "[" or self.previous in _NO_SPACE_AFTER else " " + sign
         self._parts.append(shown)
         self.before, self._before_is_operand = self.previous, self.is_operand
@@ -156,26 +179,6 @@ class NormalText:
         parts, start, before = self._parts, frame.element, frame.neighbour
         if not 0 <= before < start < len(parts) <= before + _LONGEST_COMPARED:
             return
-        if parts[start:] == parts[before:start] and parts[start] == " WHEN":
+        if parts[start] == " WHEN" and "".join(parts[before:start]) == "".join(parts[start:]):
             del parts[start:]
             frame.element = before
-
-    def is_in_type(self, part: str) -> bool:
-        """Pass over the type of a value's cast, and say whether the token was part of it."""
-        word, cast = part.lower(), self.cast
-        if cast == _TYPE_AHEAD:
-            self.cast, self._type = (_IN_TYPE if word[0] in '"_' or word[0].isalpha() else 0), word
-        elif cast == _IN_TYPE and part in ("[", "("):
-            self.cast = _IN_SIZE
-        elif cast == _IN_SIZE and part in ("]", ")"):
-            self.cast = _IN_TYPE
-        elif cast == _IN_TYPE and part == "::":
-            self.cast = _TYPE_AHEAD
-        elif not self._goes_on_with_type(part, word):
-            self.cast = 0
-        return self.cast > 0
-
-    def _goes_on_with_type(self, part: str, word: str) -> bool:
-        if self.cast == _IN_SIZE:
-            return part == "," or part[0].isdigit()
-        return word in LONG_TYPES.get(self._type, ())

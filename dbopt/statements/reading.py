@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from dbopt.statements.normal import NormalText
 from dbopt.statements.tokens import (
+    CALM,
+    CAST,
+    COMMENT,
+    DOLLAR,
     ESCAPED_NAME,
     LITERAL,
     QUOTED,
+    QUOTED_NAMES,
+    ROWS,
     SIGN,
+    TOKEN,
+    TYPE,
     VALUE,
+    VALUES,
     WORD,
+    end_of_comment,
     escaped_name,
     folded,
+    names_of_type,
     quoted_names,
-    tokens,
 )
 from dbopt.statements.words import (
     BEFORE_A_TABLE,
@@ -25,81 +36,134 @@ from dbopt.statements.words import (
     MAIN_VERBS,
     NO_HANDLES,
     OF_HANDLES,
-    VOLATILE_FUNCTIONS,
+    RESERVED,
     VOLATILE_LITERALS,
+    VOLATILE_VERBS,
     VOLATILE_WORDS,
+    is_volatile_function,
 )
 
-_LONGEST_VOLATILE_LITERAL = 16
+Match = re.Match[str]
+
+_LONGEST_MOMENT = 32
+_LETTERS = re.compile(r"(?<![a-z])[a-z]{3,}")
 _BEFORE_EXPLAINED = frozenset(("explain", "analyze", "analyse", "verbose", ")"))
 
 
 class Reading:
     """The facts of a text. Attributes as in :class:`~dbopt.statements.Statement`."""
 
+    verb = ""
+    statements = 0
+    writes = locks = cascade = volatile = False
+    isolation: str | None = None
+    # Of the statement that is being read: its verb, whether the verb is yet to come, whether it is an EXPLAIN that runs
+    # nothing or a COPY whose direction is not known yet; and the last name.
+    _current = ""
+    _is_fresh = True
+    _is_dry = _copies = _names_isolation = False
+    _name = ""
+
     def __init__(self, sql: str) -> None:
         self.text = NormalText()
-        self.verb = ""
-        self.statements = 0
-        self.writes = self.locks = self.cascade = self.volatile = False
-        self.isolation: str | None = None
         self.identifiers: set[str] = set()
         self.functions: set[str] = set()
-        # Of the statement that is being read: its verb, whether the verb is yet to come, at which depths a WITH waits
-        # for its own verb, whether it is an EXPLAIN that runs nothing or a COPY whose direction is not known yet.
-        self._current = ""
-        self._is_fresh = True
+        # At which depths a WITH waits for its own verb.
         self._with_depths: list[int] = []
-        self._is_dry = self._copies = False
-        self._name = ""
         self._read(sql)
 
     def _read(self, sql: str) -> None:
-        readers = {
-            QUOTED: self._quoted,
-            LITERAL: self._literal,
-            ESCAPED_NAME: self._escaped,
-            WORD: self._word,
-            VALUE: self._value,
-            SIGN: self._sign,
-        }
-        text = self.text
-        for kind, token in tokens(sql):
-            if text.cast:
-                if text.cast == 1 and kind in (QUOTED, WORD):
-                    self.identifiers.update(quoted_names(token) if kind == QUOTED else folded(token).split("."))
-                if text.is_in_type(token):
-                    continue
-            readers[kind](token)
+        position, match, readers = 0, TOKEN.match, _READERS
+        while found := match(sql, position):
+            # A reader that takes more, or less, than its token says where to go on.
+            position = readers[found.lastindex or SIGN](self, found) or found.end()
         self._end_statement()
-        self.volatile = self.volatile or not VOLATILE_FUNCTIONS.isdisjoint(self.functions)
+        self.volatile = self.volatile or any(map(is_volatile_function, self.functions))
+        if self._names_isolation and "set_config" in self.functions:
+            self.isolation = "unknown"
 
-    def _value(self, _: str) -> None:
-        self.text.add_value()
+    # Tokens
 
-    def _literal(self, token: str) -> None:
-        if len(token) < _LONGEST_VOLATILE_LITERAL and token.strip("'").strip().lower() in VOLATILE_LITERALS:
-            self.volatile = True
-        self.text.add_value()
-
-    def _quoted(self, token: str) -> None:
-        if self._names_a_handle():
-            self.text.add_value()
-            return
-        names = quoted_names(token)
+    def read_calm(self, found: Match) -> int | None:
+        """Read a stretch that Django wrote, unless its parts count one by one here."""
+        if self._is_fresh or self.text.is_list or self._names_a_handle():
+            return self.read_quoted(QUOTED_NAMES.match(found.string, found.start(CALM)) or found)
+        stretch = found[CALM]
+        names = stretch.split('"')[1::2]
         self.identifiers.update(names)
         self._name = names[-1]
-        self.text.add(token, '"', is_operand=True)
+        self.text.add_stretch(stretch)
+        return None
 
-    def _escaped(self, token: str) -> None:
+    def read_quoted(self, found: Match) -> int | None:
+        """Read quoted names."""
+        token = found[found.lastindex or 0]
+        if self._names_a_handle():
+            self.text.add_value()
+        else:
+            names = quoted_names(token)
+            self.identifiers.update(names)
+            self._name = names[-1]
+            self.text.add(token, '"', is_operand=True)
+        return found.end()
+
+    def read_escaped_name(self, found: Match) -> None:
+        """Read a quoted name with escapes."""
+        token = found[ESCAPED_NAME]
         self._name = escaped_name(token)
         self.identifiers.add(self._name)
         self.text.add(token, '"', is_operand=True)
 
-    def _sign(self, sign: str) -> None:
-        text = self.text
-        if sign == "(" and text.is_operand and text.previous not in (")", "]", "?"):
-            self.functions.add(self._name)
+    def read_value(self, _: Match) -> None:
+        """Read a number or a placeholder."""
+        self.text.add_value()
+
+    def read_literal(self, found: Match) -> None:
+        """Read a literal; some stand for a moment in time: 'now', 'today 12:00'."""
+        token = found[LITERAL]
+        if len(token) <= _LONGEST_MOMENT and not VOLATILE_LITERALS.isdisjoint(_LETTERS.findall(token.lower())):
+            self.volatile = True
+        elif "transaction_isolation" in token:
+            self._names_isolation = True
+        self.text.add_value()
+
+    def read_dollar(self, found: Match) -> int:
+        """Read a literal between dollars."""
+        sql, tag = found.string, found[DOLLAR]
+        closing = sql.find(tag, found.end())
+        self.text.add_value()
+        return len(sql) if closing < 0 else closing + len(tag)
+
+    def read_cast(self, found: Match) -> int | None:
+        """Read a cast: that of a value is dropped, because drivers add and leave out casts as they like."""
+        if self.text.previous != "?":
+            self.text.add("::", "::")
+            return None
+        cast = TYPE.match(found.string, found.end())
+        if cast is None:
+            return None
+        self.identifiers.update(names_of_type(cast[1]))
+        return cast.end()
+
+    def read_comment(self, found: Match) -> int:
+        """Pass over a comment that holds another one."""
+        return end_of_comment(found.string, found.end())
+
+    def read_rows(self, found: Match) -> None:
+        """Read VALUES with rows of placeholders."""
+        self._read_word("VALUES")
+        self.text.add_rows()
+
+    def read_values(self, found: Match) -> None:
+        """Read placeholders in parentheses."""
+        self._note_function()
+        self.text.add_values(several="," in found[VALUES])
+
+    def read_sign(self, found: Match) -> None:
+        """Read an operator, a parenthesis or a comma."""
+        sign, text = found[SIGN], self.text
+        if sign == "(":
+            self._note_function()
         text.add_sign(sign)
         if sign == ")":
             while self._with_depths and self._with_depths[-1] > text.depth:
@@ -107,7 +171,21 @@ class Reading:
         elif sign == ";" and text.depth == 1:
             self._end_statement()
 
-    def _word(self, token: str) -> None:
+    def _note_function(self) -> None:
+        text = self.text
+        if text.is_operand and text.previous not in (")", "]", "?"):
+            self.functions.add(self._name)
+
+    def read_word(self, found: Match) -> None:
+        """Read a keyword or a name without quotes."""
+        token, text = found[WORD], self.text
+        plain = _PLAIN_KEYWORDS.get(token)
+        if plain is not None and not self._is_fresh and text.previous != ".":
+            text.add(token, plain)
+        else:
+            self._read_word(token)
+
+    def _read_word(self, token: str) -> None:
         word = folded(token)
         if self._is_fresh:
             self._begin(word)
@@ -120,6 +198,8 @@ class Reading:
         text = self.text
         if self._current in ("set", "begin", "start"):
             self._note_isolation(word)
+        elif word == "prepared" and self._current == "commit":
+            self.writes = True
         if self._names_a_handle() and word not in NO_HANDLES:
             text.add_value()
             return
@@ -158,6 +238,7 @@ class Reading:
             self._with_depths.append(self.text.depth)
         self.writes = self.writes or word not in HARMLESS
         self.locks = self.locks or word == "lock"
+        self.volatile = self.volatile or word in VOLATILE_VERBS
         self.text.add(word.upper(), word)
 
     def _end_statement(self) -> None:
@@ -253,6 +334,20 @@ def _arm(text: NormalText) -> bool:
     return False
 
 
+_READERS: dict[int, Callable[[Reading, Match], int | None]] = {
+    CALM: Reading.read_calm,
+    QUOTED: Reading.read_quoted,
+    LITERAL: Reading.read_literal,
+    ESCAPED_NAME: Reading.read_escaped_name,
+    ROWS: Reading.read_rows,
+    WORD: Reading.read_word,
+    VALUES: Reading.read_values,
+    VALUE: Reading.read_value,
+    DOLLAR: Reading.read_dollar,
+    CAST: Reading.read_cast,
+    COMMENT: Reading.read_comment,
+    SIGN: Reading.read_sign,
+}
 _SHAPES: dict[str, Callable[[NormalText], bool]] = {
     "null": _constant,
     "true": _constant,
@@ -273,3 +368,5 @@ _NOTES: dict[str, Callable[[Reading, str], None]] = {
     "into": Reading.note_into,
     "cascade": Reading.note_cascade,
 }
+# Keywords of which nothing is noted, as Django spells them.
+_PLAIN_KEYWORDS = {KEYWORDS[word]: word for word in RESERVED - _NOTES.keys() - _SHAPES.keys()}

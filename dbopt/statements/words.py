@@ -46,23 +46,32 @@ OPERATIONS = {
 OF_HANDLES = _words("savepoint release rollback fetch move close")
 NO_HANDLES = _words("work prepared and no chain forward backward next prior first last absolute relative")
 
-VOLATILE_FUNCTIONS = _words("""
+_VOLATILE_FUNCTIONS = _words("""
     now random random_normal setseed clock_timestamp statement_timestamp transaction_timestamp timeofday age
-    gen_random_uuid gen_random_bytes gen_salt uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 uuidv4 uuidv7
-    nextval currval lastval setval set_config current_setting current_query current_schemas inet_client_addr
-    txid_current txid_current_if_assigned txid_current_snapshot pg_current_xact_id pg_current_snapshot
-    pg_backend_pid pg_postmaster_start_time pg_conf_load_time pg_current_wal_lsn pg_current_wal_insert_lsn
-    pg_last_wal_replay_lsn pg_last_wal_receive_lsn pg_last_xact_replay_timestamp pg_is_in_recovery pg_notify
-    dblink curtime curdate julianday changes last_insert_rowid""")
+    array_sample array_shuffle gen_random_uuid gen_random_bytes gen_salt uuidv4 uuidv7 normal_rand
+    nextval currval lastval setval set_config current_setting current_query current_schemas currtid2
+    inet_client_addr inet_client_port inet_server_addr inet_server_port loread lowrite
+    ts_rewrite ts_stat connectby xpath_table
+    curtime curdate julianday changes last_insert_rowid""")
+# About the server, the session or large objects; or they run SQL that is handed in as text.
+_VOLATILE_PREFIXES = (
+    "pg_", "lo_", "txid_", "uuid_generate_", "brin_", "gin_", "binary_upgrade_",
+    "query_to_xml", "table_to_xml", "cursor_to_xml", "schema_to_xml", "database_to_xml", "crosstab", "dblink",
+)  # fmt: skip
+# They wait, and answer nothing.
+_WAITS = _words("""
+    pg_sleep pg_sleep_for pg_sleep_until
+    pg_advisory_lock pg_advisory_lock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared""")
+
+
+def is_volatile_function(name: str) -> bool:
+    """Say whether what a function of this name answers may change without a write that shows."""
+    return name in _VOLATILE_FUNCTIONS or (name.startswith(_VOLATILE_PREFIXES) and name not in _WAITS)
+
+
+# What they answer is that of the session, or of this moment.
+VOLATILE_VERBS = _words("show fetch move explain describe desc pragma")
 VOLATILE_WORDS = _words("""
     current_catalog current_date current_role current_schema current_time current_timestamp current_user localtime
     localtimestamp session_user system_user tablesample user""")
 VOLATILE_LITERALS = _words("now today tomorrow yesterday")
-# Words that go on with the type of a cast: ?::timestamp with time zone.
-LONG_TYPES = {
-    "double": _words("precision"),
-    "character": _words("varying"),
-    "bit": _words("varying"),
-    "time": _words("with without time zone"),
-    "timestamp": _words("with without time zone"),
-}

