@@ -121,7 +121,7 @@ class SessionRecords:
         def commands(pipeline: Any) -> None:
             self._list(pipeline, key, record)
             data, seconds = _stored(record)
-            pipeline.eval(_REPLACE, 1, self._key(key), data, seconds, signature(seen))
+            pipeline.execute_command("EVAL", _REPLACE, 1, self._key(key), data, seconds, signature(seen))
 
         held: bytes | None = self._pipe(commands)[-1]
         return held
@@ -152,7 +152,7 @@ class SessionRecords:
 
         def commands(pipeline: Any) -> None:
             for key in keys:
-                pipeline.eval(_REMOVE, 1, self._key(key), MARK_SECONDS)
+                pipeline.execute_command("EVAL", _REMOVE, 1, self._key(key), MARK_SECONDS)
             if user is not None:
                 pipeline.zrem(self._index(user), *keys)
 
@@ -185,7 +185,9 @@ class SessionRecords:
     def _list(self, pipeline: Any, key: str, record: Record) -> None:
         if record.user is not None and record.seconds > 0:
             # EVAL, not EVALSHA: one round trip also where the server does not know the script yet.
-            pipeline.eval(_LIST, 1, self._index(record.user), key, record.seconds + _INDEX_SLACK_SECONDS)
+            pipeline.execute_command(
+                "EVAL", _LIST, 1, self._index(record.user), key, record.seconds + _INDEX_SLACK_SECONDS
+            )
 
     def _add(self, pipeline: Any, key: str, record: Record) -> None:
         self._list(pipeline, key, record)

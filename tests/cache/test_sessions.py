@@ -12,7 +12,7 @@ from django.contrib.sessions.exceptions import SessionInterrupted
 from django.test import override_settings
 from django.utils import timezone
 
-from dbopt.cache.session_records import MARK_SECONDS
+from dbopt.cache.session_records import MARK_SECONDS, records
 from dbopt.cache.sessions import SessionStore, merged, revoke, sessions_of
 from dbopt.exceptions import ConfigurationError
 from tests.cache.visits import (
@@ -177,6 +177,19 @@ def test_slower_request_does_not_bring_a_session_back(end, valkey):
     assert 0 < valkey.ttl(place(session)) <= MARK_SECONDS
     assert not SessionStore().exists(session.session_key)
     assert SessionStore(session.session_key).get("_auth_user_id") is None
+
+
+def test_slower_request_that_clears_a_session_does_not_bring_it_back(valkey):
+    session = stored(a=1)
+    slow = again(session)
+
+    session.delete()
+    slow.clear()
+    slow["b"] = 2
+    with pytest.raises(UpdateError):
+        slow.save()
+
+    assert valkey.get(place(session)) == b""
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -578,6 +591,18 @@ def test_login_that_a_revocation_overtakes_is_refused(valkey):
 
     with pytest.raises(CreateError):
         SessionStore(session.session_key).save(must_create=True)
+
+
+def test_new_key_that_a_revocation_overtakes_is_refused(monkeypatch):
+    """It is in the index already and not stored yet."""
+    session, new = of_user(7), "n" * 32
+    monkeypatch.setattr(SessionStore, "_get_new_session_key", lambda self: new)
+    records().remove([new])
+
+    with pytest.raises(SessionInterrupted):
+        session.cycle_key()
+
+    assert SessionStore(new).load() == {}
 
 
 def test_index_forgets_what_ended(valkey):
