@@ -6,7 +6,7 @@ from collections import Counter
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from dbopt.cache.servers import known_debt
+from dbopt.cache.servers import known_debt, known_faults
 from dbopt.signals import announce, cache_read
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def statistics() -> dict[str, Any]:
         misses (stale ones included), stale (a value was there, but a write had made it wrong), hitRate (0..1, None
         without traffic), waits (for another caller that computed the same), sets, sizeBytes (stored in total, not what is held now), errors (calls answered
         by the database because the cache was out of reach), bypass and refused (counts by reason); and ``debt``,
-        the renewals that the cache server has not received yet.
+        the renewals that the cache server has not received yet; ``faults``, how often it failed, by the error's class.
         A prefix is what stands before the first colon of a name; a name without one is its own.
     """
     with _registry.lock:
@@ -138,6 +138,7 @@ def statistics() -> dict[str, Any]:
         "byPrefix": {prefix: _total(parts) for prefix, parts in prefixes.items()},
         "byName": {name: _total([part]) for name, part in by_name.items()},
         "debt": known_debt(),
+        "faults": known_faults(),
     }
 
 

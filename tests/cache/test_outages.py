@@ -6,6 +6,7 @@ import logging
 import time
 
 import pytest
+import redis
 from django.conf import settings
 from django.test import override_settings
 
@@ -207,3 +208,101 @@ def test_time_limits_are_those_of_the_settings_and_the_alias_keeps_its_own(own_v
     assert (kwargs["socket_connect_timeout"], kwargs["socket_timeout"]) == (0.1, 0.2)
     assert kwargs["retry"].get_retries() == 0
     assert "socket_timeout" not in cache.client.get_client().connection_pool.connection_kwargs
+
+
+def test_refusals_are_logged_once_though_reads_go_on(ada, own_valkey, outcomes, caplog):
+    shop.names()
+    own_valkey.client.config_set("maxmemory", 1)
+
+    with caplog.at_level(logging.WARNING, logger="dbopt.cache"):
+        for name in ("Ada", "Bell", "Curie"):
+            assert shop.names() == ["Ada"]
+            assert shop.titles_of(name) == []
+        own_valkey.client.config_set("maxmemory", 0)
+        shop.titles_of("Daubechies")
+
+    assert outcomes(shop.names)["hits"] == 3
+    assert servers.known_faults() == {"OutOfMemoryError": 3}
+    assert [record.getMessage() for record in caplog.records] == [
+        "Cache 'default' failed (OutOfMemoryError); answers come from the database until it is back.",
+        "Cache 'default' answers again.",
+    ]
+
+
+def test_server_that_is_busy_with_a_script_is_an_outage(ada, own_valkey, threads, elsewhere):
+    assert shop.names() == ["Ada"]
+    own_valkey.client.config_set("busy-reply-threshold", 10)
+    script = threads(own_valkey.client.eval, "while true do end", 0)
+    wait_until(lambda: not own_valkey.answers(), what="a server that says BUSY")
+
+    ada.name = "Grace"
+    timed(ada.save)
+    assert timed(shop.names) == ["Grace"]
+    assert statistics()["debt"] == 1
+    own_valkey.client.script_kill()
+
+    with pytest.raises(redis.ResponseError, match="killed"):
+        script.result(20)
+    wait_until(lambda: statistics()["debt"] == 0, what="debts paid")
+    assert elsewhere(shop.names) == ["Grace"]
+
+
+def test_server_that_loads_its_file_is_an_outage(ada, own_valkey, elsewhere):
+    assert shop.names() == ["Ada"]
+    own_valkey.client.eval("for i = 1, 5000 do redis.call('SET', 'filler' .. i, string.rep('x', 100)) end", 0)
+    own_valkey.client.save()
+    own_valkey.kill()
+    own_valkey.begin("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+    wait_until(own_valkey.loads, what="a server that says LOADING")
+
+    ada.name = "Grace"
+    timed(ada.save)
+    assert timed(shop.names) == ["Grace"]
+    assert "BusyLoadingError" in servers.known_faults()
+    own_valkey.client.config_set("key-load-delay", 0)
+
+    wait_until(lambda: statistics()["debt"] == 0, what="debts paid")
+    assert elsewhere(shop.names) == ["Grace"]
+
+
+def test_renewal_whose_answer_came_too_late_is_made_again(ada, own_valkey, elsewhere):
+    """The server took it: nobody knows."""
+    shop.names()
+    key = f"{servers.server().namespace}:g:{{_}}:T:default.testapp_author"
+    before = own_valkey.client.get(key)
+    own_valkey.freeze()
+    Author.objects.update(name="Grace")
+    assert statistics()["debt"] == 1
+
+    own_valkey.thaw()
+    wait_until(lambda: own_valkey.client.get(key) != before, what="the renewal that was under way")
+
+    assert elsewhere(shop.names) == ["Grace"]
+    assert statistics()["debt"] == 0
+
+
+def test_answer_that_came_too_late_is_not_taken_for_another(ada, own_valkey):
+    server = servers.server()
+    own_valkey.client.mset({"dbopt:v:{_}:a": "of a", "dbopt:v:{_}:b": "of b"})
+    assert server.look("dbopt:v:{_}:a", []).data == b"of a"
+    own_valkey.freeze()
+    assert server.look("dbopt:v:{_}:a", []) is None
+    own_valkey.thaw()
+
+    assert server.look("dbopt:v:{_}:b", []).data == b"of b"
+
+
+def test_thread_that_is_interrupted_leaves_no_answer_behind(own_valkey, monkeypatch):
+    server = servers.server()
+    own_valkey.client.mset({"dbopt:v:{_}:a": "of a", "dbopt:v:{_}:b": "of b"})
+    server.look("dbopt:v:{_}:a", [])
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.connection.Connection, "read_response", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            server.look("dbopt:v:{_}:a", [])
+
+    assert server.look("dbopt:v:{_}:b", []).data == b"of b"
