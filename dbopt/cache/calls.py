@@ -69,8 +69,7 @@ class Call:
         self.fill = None
         if look is None:
             return None
-        tokens = self._learned(look) if self._accept else look.tokens
-        found = self._valid(look.data, tokens) if self._accept and look.data is not None else None
+        found = self._found(look)
         if found is not None and not self._is_due():
             return found
         self.fill = self._prepare(look)
@@ -122,20 +121,28 @@ class Call:
         return Fill(self._spec, server=self._server, key=self.key, head=head, ahead=tokens, data=look.data)
 
     def _settle(self, look: Look, found: Envelope | None) -> Envelope | Pause | None:
-        old = found or self._old()
-        if old is not None and self._spec.behind:
+        """Decide between what was found, if anything, and computing anew or waiting for who does."""
+        old = self._old() if found is None else None
+        if self._spec.behind and (found or old):
             self.behind = True
-            return old
+            return found or self._served(old)
         if not self._spec.storable:
             return found
         pause = self._take(look)
-        if pause is None:
-            # What is valid is computed early only by who keeps the others from doing so too.
-            return None if found is None or self.turn.leads else found
-        if old is not None:
-            self.turn.leave()
-            return old
-        return pause
+        # What is valid is computed early only by who keeps the others from doing so too.
+        if pause is None and (found is None or self.turn.leads):
+            self.outcome = MISS if found is not None else self.outcome
+            return None
+        if found is None and old is None:
+            return pause
+        self.turn.leave()
+        return found or self._served(old)
+
+    def _served(self, old: Envelope | None) -> Envelope | None:
+        self.outcome = OLD
+        for outer in running():
+            outer.refuse("inner_stale")
+        return old
 
     def _take(self, look: Look) -> Pause | None:
         if self.fill is None:
@@ -144,14 +151,16 @@ class Call:
         vector = self.fill.vector(self._entry.tags if self._entry is not None else self._spec.ahead)
         return self.turn.take(vector, data=look.data, expected=expected)
 
-    def _learned(self, look: Look) -> Mapping[str, bytes | None]:
-        """Return the tokens of all that the value depends on: in a new process some are not known to be needed."""
-        entry = unpack_entry(look.data) if look.data is not None else None
-        absent = [tag for tag in entry.tags if tag not in look.tokens] if entry is not None else []
-        if not absent or entry is None:
-            return look.tokens
-        self._spec.learn(entry.tags)
-        return {**look.tokens, **(self._server.peek(absent) or {})}
+    def _found(self, look: Look) -> Envelope | None:
+        if not self._accept or look.data is None:
+            return None
+        found = self._valid(look.data, look.tokens)
+        absent = [] if self._entry is None else [tag for tag in self._entry.tags if tag not in look.tokens]
+        if not absent or self._entry is None:
+            return found
+        # Not known yet in this process what the function reads: one round trip more, this once.
+        self._spec.learn(self._entry.tags)
+        return self._valid(look.data, {**look.tokens, **(self._server.peek(absent) or {})})
 
     def _valid(self, data: bytes, tokens: Mapping[str, bytes | None]) -> Envelope | None:
         self._entry = None
@@ -207,7 +216,4 @@ class Call:
             age = min(age, spec.sightings.seconds_since(self.key))
         if age > spec.stale + (spec.timeout if spec.behind else 0):
             return None
-        self.outcome = OLD
-        for outer in running():
-            outer.refuse("inner_stale")
         return found

@@ -135,16 +135,6 @@ class CachedFunction(Generic[P, R]):
         return self._spec.shared
 
     @property
-    def name(self) -> str:
-        """The name in keys and statistics."""
-        return self._spec.name
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether its results belong to no tenant."""
-        return self._spec.shared
-
-    @property
     def uncached(self) -> Callable[P, R]:
         """The plain function."""
         return self._function

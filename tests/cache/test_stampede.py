@@ -12,35 +12,10 @@ from django.db import connections
 
 from dbopt.cache import cached_query, roads, servers, turns
 from tests.cache.conftest import DEADLINE, wait_until
+from tests.cache.stages import Stage, start
 from tests.testapp.models import Author
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
-
-
-class Stage:
-    """What the functions below do when they run: note it in a file that all processes share, and wait for a cue."""
-
-    def open(self, path):
-        self._path = path
-        self.held = 0
-        self.failing = 0
-        self.cue = threading.Event()
-        self.arrived = threading.Event()
-
-    @property
-    def executions(self):
-        return self._path.stat().st_size if self._path.exists() else 0
-
-    def enter(self):
-        with self._path.open("ab") as notes:
-            notes.write(b"x")
-        if self.held > 0:
-            self.held -= 1
-            self.arrived.set()
-            assert self.cue.wait(DEADLINE)
-        if self.failing > 0:
-            self.failing -= 1
-            raise LookupError("stage fright")
 
 
 stage = Stage()
@@ -254,9 +229,7 @@ def test_leader_that_is_killed_holds_nobody_up_for_longer_than_the_bound(ada, va
 
 def test_wait_is_bounded_and_ends_in_an_execution_of_ones_own(ada, threads, monkeypatch):
     monkeypatch.setattr(turns, "LONGEST_WAIT", 0.05)
-    stage.held = 1
-    leader = threads(names)
-    assert stage.arrived.wait(DEADLINE)
+    leader = start(names, threads=threads, stage=stage)
 
     assert names() == ["Ada"]
     assert stage.executions == 2
@@ -269,9 +242,7 @@ def test_wait_is_bounded_and_ends_in_an_execution_of_ones_own(ada, threads, monk
 
 def test_wait_is_at_most_three_times_what_the_last_execution_took(ada, threads):
     names._spec.seconds = 0.01
-    stage.held = 1
-    leader = threads(names)
-    assert stage.arrived.wait(DEADLINE)
+    leader = start(names, threads=threads, stage=stage)
 
     started = time.monotonic()
     assert names() == ["Ada"]
@@ -285,9 +256,7 @@ def test_write_during_a_fill_has_the_next_caller_take_over_at_once(ada, threads,
     names()
     names._spec.seconds = None
     names.invalidate()
-    stage.held = 1
-    leader = threads(names)
-    assert stage.arrived.wait(DEADLINE)
+    leader = start(names, threads=threads, stage=stage)
 
     Author.objects.update(name="Grace")
 
@@ -319,9 +288,7 @@ def test_nobody_waits_for_what_is_never_stored(ada, threads, outcomes, patient):
 
 
 def test_refresh_waits_for_nobody(ada, threads, outcomes, patient):
-    stage.held = 1
-    leader = threads(names)
-    assert stage.arrived.wait(DEADLINE)
+    leader = start(names, threads=threads, stage=stage)
 
     assert names.refresh() == ["Ada"]
 
@@ -331,9 +298,7 @@ def test_refresh_waits_for_nobody(ada, threads, outcomes, patient):
 
 
 def test_cache_that_breaks_while_callers_wait_sends_them_to_the_database(ada, threads, monkeypatch):
-    stage.held = 1
-    leader = threads(names)
-    assert stage.arrived.wait(DEADLINE)
+    leader = start(names, threads=threads, stage=stage)
 
     def refused(self, commands):
         raise ConnectionError("refused")

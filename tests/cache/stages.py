@@ -1,0 +1,52 @@
+"""What test functions do when they run: note it in a file that all processes share, wait for a cue, fail."""
+
+from __future__ import annotations
+
+import threading
+
+from tests.cache.conftest import DEADLINE
+
+
+class Stage:
+    """The place of one test; `held` executions wait for the cue, then `failing` ones raise."""
+
+    def open(self, path):
+        """Begin a test, with the file for its notes."""
+        self._path = path
+        self.held = 0
+        self.failing = 0
+        self.cue = threading.Event()
+        self.arrived = threading.Event()
+
+    @property
+    def executions(self):
+        return self._path.stat().st_size if self._path.exists() else 0
+
+    def enter(self):
+        with self._path.open("ab") as notes:
+            notes.write(b"x")
+        if self.held > 0:
+            self.held -= 1
+            self.arrived.set()
+            assert self.cue.wait(DEADLINE)
+        if self.failing > 0:
+            self.failing -= 1
+            raise LookupError("stage fright")
+
+
+def start(function, *arguments, threads, stage):
+    """Call a function in a thread, and return its future when it waits for the cue."""
+    stage.held = 1
+    future = threads(function, *arguments)
+    assert stage.arrived.wait(DEADLINE)
+    return future
+
+
+def clock(monkeypatch, modules, *, ahead):
+    """Set the clocks that modules read, both of them, so many seconds ahead."""
+    import time
+    import types
+
+    shifted = {"time": lambda: time.time() + ahead, "monotonic": lambda: time.monotonic() + ahead}
+    for module in modules:
+        monkeypatch.setattr(module, "time", types.SimpleNamespace(**{**vars(time), **shifted}))
