@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dbopt.cache.invalidation import invalidate_all as invalidate_all
     from dbopt.cache.invalidation import invalidate_tenant as invalidate_tenant
     from dbopt.cache.invalidation import writes as writes
+    from dbopt.cache.warmers import warm as warm
+    from dbopt.cache.warmers import warms as warms
 
 # The client is asked for when a cached function is called, so no extra is named here: decorating needs none.
 __getattr__ = lazy_exports(
@@ -28,6 +30,8 @@ __getattr__ = lazy_exports(
         "invalidate_all": "invalidation",
         "invalidate_tenant": "invalidation",
         "statistics": "counters",
+        "warm": "warmers",
+        "warms": "warmers",
         "writes": "invalidation",
     },
 )
@@ -39,5 +43,7 @@ __all__ = [
     "invalidate_all",
     "invalidate_tenant",
     "statistics",
+    "warm",
+    "warms",
     "writes",
 ]
