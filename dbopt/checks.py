@@ -1,12 +1,13 @@
-"""System checks: settings that are wrong, and graph declarations that contradict each other."""
+"""System checks: settings that are wrong, graph declarations that contradict each other, an unfit cache."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 
+from dbopt.cache.checks import check_cache, check_cache_deployment, check_cache_server
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import ConfigurationError
 from dbopt.neo4j.schema.conflicts import check_graph_schemas
@@ -19,6 +20,9 @@ def register_checks() -> None:
     """Register every check of dbopt; called once, when the apps are ready."""
     register(check_settings, "dbopt")
     register(check_graph_schemas, "dbopt")
+    register(check_cache, "dbopt", Tags.caches)
+    register(check_cache_deployment, "dbopt", Tags.caches, deploy=True)
+    register(check_cache_server, Tags.database)
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:

@@ -99,6 +99,7 @@ class TenancySettings:
 
     resolver: str | None = None
     required: bool = False
+    tenants: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

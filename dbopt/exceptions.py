@@ -10,6 +10,7 @@
     ├── InvalidCursorError (ValueError)                          a page cursor cannot be used
     ├── PageSizeError (ValueError)                               first/last are out of range
     ├── TenantRequiredError (PermissionDenied)                   no tenant, and one is required
+    ├── CacheUnreachableError (ConnectionError)              a command needs the cache server, which does not answer
     ├── SessionUnavailableError (ConnectionError)            the sessions' Redis does not answer
     ├── ServerStartError                                     a server for tests or the demo cannot be had
     ├── IndexBuildError (OperationalError)
@@ -86,6 +87,10 @@ class PageSizeError(DboptError, ValueError):
 
 class TenantRequiredError(DboptError, PermissionDenied):
     """No tenant is set where one is required."""
+
+
+class CacheUnreachableError(DboptError, ConnectionError):
+    """A command cannot do its work without the cache server. Views never see it: they are answered by the database."""
 
 
 class SessionUnavailableError(DboptError, ConnectionError):
