@@ -241,6 +241,15 @@ def test_create_is_refused_for_a_key_that_is_taken():
     assert again(session)["a"] == 1
 
 
+def test_new_session_gets_another_key_where_one_is_taken(monkeypatch):
+    taken = stored(a=1)
+    keys = iter([taken.session_key, "n" * 32])
+    monkeypatch.setattr(SessionStore, "_get_new_session_key", lambda self: next(keys))
+
+    assert stored(b=2).session_key == "n" * 32
+    assert dict(again(taken).items()) == {"a": 1}
+
+
 def test_unknown_key_is_not_saved():
     unknown = SessionStore("a" * 32)
 
