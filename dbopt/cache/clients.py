@@ -58,9 +58,13 @@ class OneServer:
     def place_of(self, key: str) -> None:
         """Return what stands for the server."""
 
-    def new_connection(self, place: object) -> Any:
+    def new_connection(self, place: object, **options: Any) -> Any:
         """Return a connection that is not connected yet."""
-        return self._pool.connection_class(**self._pool.connection_kwargs)
+        return self._pool.connection_class(**{**self._pool.connection_kwargs, **options})
+
+    def places(self) -> list[None]:
+        """Return the only place."""
+        return [None]
 
     def look_again(self) -> None:
         """Do nothing: it lies where it lies."""
@@ -82,6 +86,8 @@ def uses_cluster(section: CacheSettings) -> bool:
 
 
 def _bounded_pool(section: CacheSettings) -> Any:
+    # First: where the client is missing, a cache on another backend is not what is wrong.
+    require_extra("redis", "redis")
     pool = _pool(section.alias)
     pool.connection_kwargs.update(
         socket_connect_timeout=section.connect_timeout,
