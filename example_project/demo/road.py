@@ -20,6 +20,7 @@ from django.db.models import Count
 from django.test import Client
 
 from dbopt.intelgraph.models import Entity, Investigation, Member, Relationship, Tenant
+from dbopt.intelgraph.queries import members
 from example_project.demo import cached_reads, graph_reads, graphql_reads, indexes, pages, serving, tables
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _step(command: BaseCommand, title: str) -> Iterator[None]:
 
 def _member(tenant: Tenant) -> Member:
     """A user of the tenant to log in as; made when the data brought none."""
-    member = Member.objects.filter(tenant=tenant, is_active=True).select_related("user").first()
+    member = members.newest(tenant.pk).select_related("user").first()
     if member is None:
         user, _ = get_user_model().objects.get_or_create(username=f"analyst@{tenant.slug}")
         member = Member.objects.create(tenant=tenant, user=user, role="analyst", email=f"analyst@{tenant.slug}.example")
