@@ -70,6 +70,16 @@ def recorded(recording: Recording) -> Iterator[None]:
         _running.reset(token)
 
 
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Leave the functions that are running here: what the block does, in a copy of their context, is not theirs."""
+    token = _running.set(())
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
 def refuse_all(reason: str) -> None:
     """Forbid storing for all functions that are running."""
     for recording in _running.get():
