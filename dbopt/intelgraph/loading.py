@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from dbopt.intelgraph.copying import copy_rows, lift_limits
+from dbopt.intelgraph.copying import copy_rows, lift_limits, settle
 from dbopt.intelgraph.import_format import TABLES, Problem, Row, Table, check_folder, read_rows
-from dbopt.intelgraph.models import Tenant
+from dbopt.intelgraph.models import Entity, Investigation, Relationship, Tenant
 from dbopt.intelgraph.staging import STAGES, Stage
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ def load(  # noqa: PLR0913 - keyword-only options of one job
         report.is_loaded = skip_bad or not report.problems
         if not report.is_loaded:
             transaction.set_rollback(True, using=connection.alias)
+    if report.is_changed:
+        progress("vacuum and analyse")
+        settle(connection, Entity, Relationship, Investigation)
     return report
 
 

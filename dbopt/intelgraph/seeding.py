@@ -12,7 +12,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import models, transaction
 
 from dbopt.cache import writes
-from dbopt.intelgraph.copying import copy_rows, lift_limits, reserve_ids
+from dbopt.intelgraph.copying import copy_rows, lift_limits, reserve_ids, settle
 from dbopt.intelgraph.models import (
     AuditLog,
     Entity,
@@ -100,16 +100,9 @@ def seed(  # noqa: PLR0913 - keyword-only options of a command
         for rank, (slug, share) in enumerate(zip(slugs, shares, strict=True)):
             _Tenant(connection, slug, share, Generator(seed=seed_number, tenant=rank), progress).fill()
         seeded = Seeded(slugs, _counts(alias, Tenant.objects.using(alias).filter(slug__in=slugs)))
-    progress("analyse")
-    _analyse(connection)
+    progress("vacuum and analyse")
+    settle(connection, Entity, Relationship, Investigation, InvestigationEntity, Source, AuditLog, Run)
     return seeded
-
-
-def _analyse(connection: BaseDatabaseWrapper) -> None:
-    """Without statistics the planner guesses, and the first queries after loading are slow."""
-    with connection.cursor() as cursor:
-        for model in (Entity, Relationship, Investigation, InvestigationEntity, Source, AuditLog, Run):
-            cursor.execute(f"ANALYZE {connection.ops.quote_name(model._meta.db_table)}")  # noqa: SLF001
 
 
 def _matches(existing: models.QuerySet[Tenant], slugs: list[str], shares: list[Shares]) -> bool:

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.db.utils import ConnectionHandler
 
-from dbopt.intelgraph.checks import check_database
+from dbopt.intelgraph.checks import check_apps, check_database
 from dbopt.intelgraph.models import Entity, EntityEmbedding, Tenant
 from dbopt.intelgraph.vector_index import CreateVectorIndex
 from dbopt.testing.assertions import assert_uses_index
@@ -92,6 +92,16 @@ def test_another_database_is_an_error_with_a_way_out(monkeypatch):
     assert error.id == "dbopt.E101"
     assert error.msg == "dbopt.intelgraph needs PostgreSQL, but the database 'default' is sqlite."
     assert error.hint == "Remove dbopt.intelgraph from INSTALLED_APPS, or route it to a PostgreSQL database."
+
+
+def test_missing_app_of_django_is_an_error_with_a_way_out(settings):
+    assert check_apps(None) == []
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django.contrib.postgres"]
+
+    (error,) = check_apps(None)
+
+    assert error.id == "dbopt.E102"
+    assert error.hint == 'Add "django.contrib.postgres" to INSTALLED_APPS.'
 
 
 def test_postgresql_is_right():
