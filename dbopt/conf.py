@@ -41,7 +41,10 @@ class CacheSettings:
     cluster: bool = False
     timeout: float = _at_least(0.001, 300.0)
     timeouts: Mapping[str, float] = field(default_factory=dict)
-    level: str = _one_of("commit", "ttl")
+    level: str = _one_of("commit", "strict", "ttl")
+    strict: tuple[str, ...] = ()
+    function_writes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    replica_lag: float = _at_least(0, 2.0)
     local: bool = False
     connect_timeout: float = _at_least(0.001, 0.1)
     socket_timeout: float = _at_least(0.001, 0.2)
@@ -298,8 +301,10 @@ def _convert(where: str, hint: Any, value: Any, shown: str) -> Any:
             return tuple(value)
         raise ConfigurationError(f"{where} must be a list of strings, not {shown}.")
     if origin is Mapping:
+        _, inner = get_args(hint)
+        items = _mapping(where, value).items()
         return types.MappingProxyType(
-            {str(key): _number(f'{where}["{key}"]', part, repr(part)) for key, part in _mapping(where, value).items()}
+            {str(key): _convert(f'{where}["{key}"]', inner, part, repr(part)) for key, part in items}
         )
     if hint is float:
         return _number(where, value, shown)

@@ -39,7 +39,10 @@ def test_override_settings_works_in_place_for_references_made_at_import():
         ({"CACHE": {"TIMEOUT": True}}, 'DBOPT["CACHE"]["TIMEOUT"] must be a number, not True.'),
         ({"CACHE": {"TIMEOUT": 0}}, 'DBOPT["CACHE"]["TIMEOUT"] is 0; it must be at least 0.001.'),
         ({"CACHE": {"TIMEOUT": float("nan")}}, 'DBOPT["CACHE"]["TIMEOUT"] is nan; it must be at least 0.001.'),
-        ({"CACHE": {"LEVEL": "strikt"}}, "DBOPT[\"CACHE\"][\"LEVEL\"] is 'strikt'; it must be one of 'commit', 'ttl'."),
+        (
+            {"CACHE": {"LEVEL": "strikt"}},
+            "DBOPT[\"CACHE\"][\"LEVEL\"] is 'strikt'; it must be one of 'commit', 'strict', 'ttl'.",
+        ),
         ({"CACHE": {"LOCAL": 1}}, 'DBOPT["CACHE"]["LOCAL"] must be True or False, not 1.'),
         ({"CACHE": {"TIMEOUTS": {"a": "x"}}}, 'DBOPT["CACHE"]["TIMEOUTS"]["a"] must be a number, not \'x\'.'),
         ({"CACHE": 5}, 'DBOPT["CACHE"] must be a dictionary, not int.'),

@@ -48,6 +48,7 @@ class Call:
         self.key = value_key(server.namespace, place.tenant, name=spec.name, call=place.call)
         self._spec = spec
         self._place = place
+        self._rows = spec.rows_ahead(place.arguments)
         self._server = server
         self._accept = accept
         self._turn: Turn | None = None
@@ -57,7 +58,7 @@ class Call:
     def look(self) -> Look | None:
         """Ask the server for the value and its tokens, in one round trip; None while it is out of reach."""
         self._asked_at = time.monotonic()
-        return self._server.look(self.key, (*self._place.head, *self._spec.ahead))
+        return self._server.look(self.key, (*self._place.head, *self._spec.ahead, *self._rows))
 
     def hit(self, look: Look) -> Envelope | None:
         """Return a valid value where nothing else is to do; neither waits nor asks anybody."""
@@ -118,7 +119,15 @@ class Call:
                 return None
             tokens.update(created)
         head = {tag: tokens.pop(tag) for tag in self._place.head}
-        return Fill(self._spec, server=self._server, key=self.key, head=head, ahead=tokens, data=look.data)
+        return Fill(
+            self._spec,
+            server=self._server,
+            key=self.key,
+            head=head,
+            ahead=tokens,
+            data=look.data,
+            arguments=self._place.arguments,
+        )
 
     def _settle(self, look: Look, found: Envelope | None) -> Envelope | Pause | None:
         """Decide between what was found, if anything, and computing anew or waiting for who does."""
@@ -159,7 +168,7 @@ class Call:
         if not absent or self._entry is None:
             return found
         # Not known yet in this process what the function reads: one round trip more, this once.
-        self._spec.learn(self._entry.tags)
+        self._spec.learn(self._entry.tags, self._place.arguments)
         return self._valid(look.data, {**look.tokens, **(self._server.peek(absent) or {})})
 
     def _valid(self, data: bytes, tokens: Mapping[str, bytes | None]) -> Envelope | None:

@@ -10,7 +10,7 @@ from dbopt.cache.codec import UnencodableError, encode
 from dbopt.cache.entries import Entry, is_marker, pack_entry
 from dbopt.cache.envelopes import Envelope, is_negative, sealed
 from dbopt.cache.recordings import Recording, running
-from dbopt.cache.specs import TTL, Spec
+from dbopt.cache.specs import STRICT, TTL, Spec
 from dbopt.cache.tokens import vector_hash
 from dbopt.conf import dbopt_settings
 
@@ -51,15 +51,19 @@ class Fill:
         head: Mapping[str, bytes],
         ahead: Mapping[str, bytes],
         data: bytes | None,
+        arguments: Mapping[str, Any],
     ) -> None:
         kind = _LenientRecording if spec.behind else Recording
-        self.recording = kind(server=server, follows_tables=spec.level != TTL, ahead=ahead)
+        self.recording = kind(
+            server=server, follows_tables=spec.level != TTL, ahead=ahead, is_strict=spec.level == STRICT
+        )
         self._spec = spec
         self._server = server
         self._key = key
         self._head = head
         self._ahead = ahead
         self._data = data
+        self._arguments = arguments
         self._made = time.time()
         self._started = time.perf_counter()
 
@@ -108,7 +112,7 @@ class Fill:
         followed = recording.tokens if recording.follows_tables else {}
         # Inner functions bring tags that every value of this one is checked against anyway.
         tags = tuple(sorted(tag for tag in followed if tag not in self._head))
-        spec.learn(tags)
+        spec.learn(tags, self._arguments)
         tokens = {**self._head, **{tag: recording.tokens[tag] for tag in tags}}
         negative = absent is not None or (spec.negative_timeout is not None and is_negative(value))
         timeout = spec.negative_timeout if negative and spec.negative_timeout is not None else spec.timeout

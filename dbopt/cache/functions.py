@@ -20,7 +20,7 @@ from dbopt.cache.counters import BYPASS, ERROR, counters_of
 from dbopt.cache.envelopes import Envelope, model_absent
 from dbopt.cache.recordings import recorded, refuse_all, running
 from dbopt.cache.servers import server
-from dbopt.cache.specs import TTL, Options, Spec
+from dbopt.cache.specs import STRICT, TTL, Options, Spec
 from dbopt.cache.tokens import function_tag
 from dbopt.cache.transactions import state_of
 from dbopt.cache.turns import Pause
@@ -288,11 +288,13 @@ class CachedFunction(Generic[P, R]):
         return reading_obstacle()
 
     def _taint_outer(self) -> None:
-        """A result that may be wrong until its timeout must not become part of one that may not."""
-        if self._spec.level == TTL:
-            for outer in running():
-                if outer.follows_tables:
-                    outer.refuse("inner_ttl")
+        """A result of a level that promises less must not become part of one that promises more."""
+        level = self._spec.level
+        for outer in running():
+            if level == TTL and outer.follows_tables:
+                outer.refuse("inner_ttl")
+            elif level != STRICT and outer.is_strict:
+                outer.refuse("inner_commit")
 
 
 def reading_obstacle() -> str | None:

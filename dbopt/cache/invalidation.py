@@ -11,8 +11,9 @@ from dbopt.cache.functions import bypass
 from dbopt.cache.keys import tenant_slug
 from dbopt.cache.servers import server
 from dbopt.cache.tables import database_of, model_tables
-from dbopt.cache.tokens import EPOCH, own_tag, table_tag, tenant_tag
+from dbopt.cache.tokens import EPOCH, own_tag, tenant_tag
 from dbopt.cache.transactions import watch
+from dbopt.cache.written import tags_of_row, whole_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ def invalidate(target: type[models.Model] | str, *, pk: object = None, using: st
 
     Args:
         target: a model, or a tag as given to ``cached_query(tags=...)``.
-        pk: the row that changed; for now every result over the row's table becomes invalid.
+        pk: the row that changed: results of single other rows stay; None means any of them.
         using: the database that was written; None means all of them.
 
     Returns:
@@ -34,11 +35,11 @@ def invalidate(target: type[models.Model] | str, *, pk: object = None, using: st
     if isinstance(target, str):
         return server().renew({own_tag(target)})
     delivered = True
-    for alias, tags in _model_tags((target,), using).items():
+    for alias, tags in _model_tags((target,), using, pk=pk).items():
         delivered = server().renew(tags) and delivered
         connection = connections[alias]
         if connection.in_atomic_block:
-            watch(connection).pending.update(tags)
+            watch(connection).add_pending(tags)
     return delivered
 
 
@@ -59,6 +60,8 @@ def writes(*written: type[models.Model], using: str | None = None) -> Iterator[N
     Tokens are renewed when the block ends, also after an error, or after the COMMIT of the transaction around it.
     ``using`` names the database; None means all of them.
     """
+    for alias, tags in _model_tags(written, using).items():
+        watch(connections[alias]).will_write(tags)
     try:
         # What the block itself reads may hold rows that are not committed yet.
         with bypass():
@@ -68,10 +71,16 @@ def writes(*written: type[models.Model], using: str | None = None) -> Iterator[N
             watch(connections[alias]).wrote(tags)
 
 
-def _model_tags(written: tuple[type[models.Model], ...], using: str | None) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
+def _model_tags(
+    written: tuple[type[models.Model], ...], using: str | None, *, pk: object = None
+) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
     for alias in [using] if using is not None else list(connections):
-        database = database_of(connections[alias])
-        if database == alias:
-            found[alias] = {table_tag(database, table) for model in written for table in model_tables(model)}
+        connection = connections[alias]
+        if database_of(connection) == alias:
+            tags = (
+                whole_tables(alias, model_tables(model)) if pk is None else tags_of_row(model, pk, connection)
+                for model in written
+            )
+            found[alias] = frozenset().union(*tags)
     return found

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-from dbopt.cache.recordings import depend_all, refuse_all, running
+from dbopt.cache.cursors import watch_cursors
+from dbopt.cache.declared import lacks_strictness
+from dbopt.cache.primary_keys import bounded_by
+from dbopt.cache.recordings import depend_all, hold_off_all, refuse_all, running
 from dbopt.cache.relations import relations_of
 from dbopt.cache.tables import database_of, is_replica, known_among, unmanaged_tables
-from dbopt.cache.tokens import database_tag, table_tag
+from dbopt.cache.tokens import bulk_tag, database_tag, row_tag, table_tag
 from dbopt.cache.transactions import TransactionState, watch
 from dbopt.cache.views import forget_views, tables_behind
+from dbopt.cache.written import inserted_tags, writes, written_tags
 from dbopt.statements import Statement, read_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Statements whose effects do not show: what they call may write anything.
-_OPAQUE = frozenset({"call", "do", "execute"})
+logger = logging.getLogger(__name__)
+
+_COMMITS = frozenset({"commit", "end"})
+
+# A statement that reads more rows by their keys than this depends on the table.
+_MAX_ROWS_READ = 16
+
+# Tables that were logged already.
+_logged: set[str] = set()
 
 # Names of parameters that change what a transaction sees; their value does not show in a statement's text.
 _ISOLATION_PARAMETERS = frozenset({"transaction_isolation", "default_transaction_isolation"})
@@ -46,6 +60,8 @@ def observe(connection: BaseDatabaseWrapper) -> None:
 
 def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
     observe(connection)
+    # Each time: Django makes a new connection of the driver, or takes another from a pool.
+    watch_cursors(connection, partial(_bypassing, connection))
 
 
 class Observer:
@@ -60,34 +76,59 @@ class Observer:
         statement = read_statement(sql, connection)
         state = self._state
         state.settle()
+        is_write = writes(statement)
         if running():
-            _record(statement, connection=connection, state=state, cursor=context["cursor"])
-        if not (statement.writes or state.pending or _isolation(statement)):
+            _record(
+                statement,
+                connection=connection,
+                state=state,
+                cursor=context["cursor"],
+                sql=sql,
+                parameters=params,
+                is_write=is_write,
+            )
+        if not (is_write or state.pending or _isolation(statement)):
             return execute(sql, params, many, context)
+        tags: frozenset[str] | None = None
+        if is_write:
+            tags = written_tags(statement, connection, sql=sql, parameters=params, many=many)
+            state.will_write(tags)
+        elif statement.verb in _COMMITS:
+            state.will_commit()
         try:
-            return execute(sql, params, many, context)
+            result = execute(sql, params, many, context)
+            if statement.operation == "insert" and not many:
+                tags = inserted_tags(statement, connection, context["cursor"].cursor) or tags
         finally:
             # Also after an error: whether the statement took effect may be unknown.
-            _account(statement, connection=connection, state=state)
+            _account(statement, tags, state=state)
+        return result
 
 
-def written_tags(statement: Statement, connection: BaseDatabaseWrapper) -> frozenset[str]:
-    """Return the tags of what a statement may have written: its tables, or the whole database where that is unclear."""
-    database = database_of(connection)
-    tables = known_among(statement.identifiers)
-    if not tables or not statement.is_whole or statement.cascade or statement.verb in _OPAQUE:
-        return frozenset({database_tag(database)})
-    return frozenset(table_tag(database, table) for table in tables)
+@contextmanager
+def _bypassing(connection: BaseDatabaseWrapper, sql: object) -> Iterator[None]:
+    """Account for a statement that a cursor of the driver runs itself."""
+    state = watch(connection)
+    statement = read_statement(sql, connection)
+    state.settle()
+    refuse_all("unobserved")
+    tags = written_tags(statement, connection) if writes(statement) else None
+    if tags is not None:
+        state.will_write(tags)
+    try:
+        yield
+    finally:
+        _account(statement, tags, state=state)
 
 
-def _account(statement: Statement, *, connection: BaseDatabaseWrapper, state: TransactionState) -> None:
+def _account(statement: Statement, tags: frozenset[str] | None, *, state: TransactionState) -> None:
     level = _isolation(statement)
     if level is not None:
         state.saw_isolation(level, of_session=_is_of_session(statement))
     if statement.operation == "ddl":
         forget_views()
-    if statement.writes:
-        state.wrote(written_tags(statement, connection))
+    if tags is not None:
+        state.wrote(tags)
     elif state.pending and not state.is_open():
         # A transaction that was ended in SQL.
         if statement.verb in ("rollback", "abort"):
@@ -96,8 +137,17 @@ def _account(statement: Statement, *, connection: BaseDatabaseWrapper, state: Tr
             state.renew_pending()
 
 
-def _record(statement: Statement, *, connection: BaseDatabaseWrapper, state: TransactionState, cursor: Any) -> None:
-    reason = _refusal(statement, connection=connection, state=state, cursor=cursor)
+def _record(  # noqa: PLR0913 - all that is known of a statement, by keyword
+    statement: Statement,
+    *,
+    connection: BaseDatabaseWrapper,
+    state: TransactionState,
+    cursor: Any,
+    sql: object,
+    parameters: object,
+    is_write: bool,
+) -> None:
+    reason = "writes" if is_write else _refusal(statement, connection=connection, state=state, cursor=cursor)
     if reason is not None:
         refuse_all(reason)
         return
@@ -108,8 +158,22 @@ def _record(statement: Statement, *, connection: BaseDatabaseWrapper, state: Tra
     if tables is None:
         _refuse_following("unknown_table")
     elif tables:
-        database = database_of(connection)
-        depend_all([database_tag(database), *sorted(table_tag(database, table) for table in tables)])
+        _refuse_strict(lacks_strictness(tables) if any(recording.is_strict for recording in running()) else ())
+        depend_all(_read_tags(tables, connection=connection, sql=sql, parameters=parameters))
+        if is_replica(connection):
+            hold_off_all()
+
+
+def _read_tags(
+    tables: frozenset[str], *, connection: BaseDatabaseWrapper, sql: object, parameters: object
+) -> list[str]:
+    """Return the tags of what a statement reads: of rows, where it names them by their keys, else of tables."""
+    database = database_of(connection)
+    rows = bounded_by(sql, parameters, connection, at_most=_MAX_ROWS_READ)
+    if rows is None:
+        return [database_tag(database), *sorted(table_tag(database, table) for table in tables)]
+    keys = sorted(row_tag(database, rows.table, key) for key in rows.keys)
+    return [database_tag(database), bulk_tag(database, rows.table), *keys]
 
 
 def _tables_read(statement: Statement, connection: BaseDatabaseWrapper) -> frozenset[str] | None:
@@ -132,11 +196,9 @@ def _tables_read(statement: Statement, connection: BaseDatabaseWrapper) -> froze
 def _refusal(
     statement: Statement, *, connection: BaseDatabaseWrapper, state: TransactionState, cursor: Any
 ) -> str | None:
-    if statement.writes:
-        return "writes"
     if statement.locks:
         return "locks"
-    if is_replica(connection):
+    if is_replica(connection) and any(recording.is_strict for recording in running()):
         return "replica"
     if getattr(cursor.cursor, "name", None) is not None:
         return "server_cursor"
@@ -162,6 +224,21 @@ def _is_tableless(statement: Statement) -> bool:
     if statement.operation == "txn":
         return True
     return statement.verb in ("select", "values") and not statement.functions and " FROM " not in statement.text
+
+
+def _refuse_strict(tables: Collection[str]) -> None:
+    if not tables:
+        return
+    for recording in running():
+        if recording.is_strict:
+            recording.refuse("not_strict")
+    unknown = sorted(set(tables) - _logged)
+    if unknown:
+        _logged.update(unknown)
+        logger.warning(
+            'Results of level "strict" over %s are not stored: name the models in DBOPT["CACHE"]["STRICT"].',
+            ", ".join(unknown),
+        )
 
 
 def _refuse_following(reason: str) -> None:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from dbopt.cache.tokens import hold_off_ms, is_of_database, is_pending
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
@@ -19,9 +21,12 @@ class Recording:
     and count only when the function really depends on them.
     """
 
-    def __init__(self, *, server: CacheServer, follows_tables: bool, ahead: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, *, server: CacheServer, follows_tables: bool, ahead: Mapping[str, bytes], is_strict: bool = False
+    ) -> None:
         self.server = server
         self.follows_tables = follows_tables
+        self.is_strict = is_strict
         self.tokens: dict[str, bytes] = {}
         self.refusal: str | None = None
         self._ahead = dict(ahead)
@@ -43,13 +48,28 @@ class Recording:
                 if token is None:
                     self.refuse("unreachable")
                 else:
-                    self.tokens[tag] = token
+                    self._add(tag, token)
 
     def adopt(self, tokens: Mapping[str, bytes]) -> None:
         """Depend on what the result of an inner cached function depends on."""
         for tag, token in tokens.items():
             # The first token stays: an older one can only make this result invalid too early.
-            self.tokens.setdefault(tag, self._ahead.get(tag, token))
+            if tag not in self.tokens:
+                self._add(tag, self._ahead.get(tag, token))
+
+    def hold_off(self, now_ms: int | None) -> None:
+        """Forbid storing what a replica returned, unless it must have seen all writes by the moment `now_ms`."""
+        if now_ms is None:
+            self.refuse("unreachable")
+        elif any(hold_off_ms(token) > now_ms for tag, token in self.tokens.items() if is_of_database(tag)):
+            self.refuse("hold_off")
+
+    def _add(self, tag: str, token: bytes) -> None:
+        if self.is_strict and is_pending(token):
+            token = (self.server.reap([tag]) or {}).get(tag, token)
+            if is_pending(token):
+                self.refuse("pending")
+        self.tokens[tag] = token
 
 
 _running: ContextVar[tuple[Recording, ...]] = ContextVar("dbopt_cache_recordings", default=())
@@ -93,3 +113,12 @@ def depend_all(tags: Collection[str]) -> None:
     tokens = following[0].server.tokens(sorted(wanted)) or {} if wanted else {}
     for recording in following:
         recording.depend(tags, tokens)
+
+
+def hold_off_all() -> None:
+    """Forbid storing for functions that depend on what was written too lately for a replica; asks for the time once."""
+    following = [recording for recording in _running.get() if recording.follows_tables and not recording.refusal]
+    if following:
+        now_ms = following[0].server.now_ms()
+        for recording in following:
+            recording.hold_off(now_ms)

@@ -16,11 +16,13 @@ from dbopt.cache.breaker import Breaker
 from dbopt.cache.clients import build_network, key_namespace, uses_cluster, uses_redis
 from dbopt.cache.cluster import by_slot
 from dbopt.cache.debt import Debt, Payer
+from dbopt.cache.declared import needs_server_clock
 from dbopt.cache.entries import new_marker
 from dbopt.cache.keys import token_key
 from dbopt.cache.lineage import Lineage
 from dbopt.cache.roads import Command, Road, Script
-from dbopt.cache.tokens import TOKEN_SECONDS, new_token
+from dbopt.cache.strict import CREATE, MARK, REAP, RENEW, token_commands
+from dbopt.cache.tokens import EPOCH, TOKEN_SECONDS, new_token
 from dbopt.conf import CacheSettings, dbopt_settings
 from dbopt.signals import announce, cache_invalidated
 
@@ -166,8 +168,12 @@ class CacheServer:
         self._payer.start()
         return False
 
-    def renew(self, tags: Iterable[str]) -> bool:
+    def renew(self, tags: Iterable[str], *, writer: bytes = b"") -> bool:
         """Replace the tokens of tags in one round trip; what cannot be delivered is owed. Never raises for the server.
+
+        Args:
+            tags: of what was written.
+            writer: who marked them before, see :mod:`dbopt.cache.strict`.
 
         Returns:
             Whether the server took it now.
@@ -175,7 +181,7 @@ class CacheServer:
         started = time.perf_counter()
         wanted = set(tags)
         owed = self.debt.owed()
-        delivered = self._deliver(wanted.union(owed))
+        delivered = self._deliver(wanted.union(owed), writer=writer)
         if delivered:
             self.debt.settle(owed)
         else:
@@ -189,6 +195,22 @@ class CacheServer:
             seconds=time.perf_counter() - started,
         )
         return delivered
+
+    def mark(self, tags: Sequence[str], *, writer: bytes) -> None:
+        """Announce that a writer may commit what it wrote to strict tables; owed as a renewal if it does not succeed."""
+        if self._ask(*self._token_commands(MARK, self._token_keys(tags), writer=writer)) is None:
+            self.debt.owe(tags)
+            self._payer.start()
+
+    def reap(self, tags: Sequence[str]) -> dict[str, bytes] | None:
+        """Remove the marks of writers that are dead, and return the tokens; None while the server is out of reach."""
+        answers = self._ask(*self._token_commands(REAP, self._token_keys(tags)))
+        return None if answers is None else _complete(tags, answers[0])
+
+    def now_ms(self) -> int | None:
+        """Return the server's clock, in ms since 1970; None while it is out of reach."""
+        answers = self._ask(Command(token_key(self.namespace, EPOCH), ("TIME",)))
+        return None if answers is None else int(answers[0][0]) * 1000 + int(answers[0][1]) // 1000
 
     def pay(self) -> bool:
         """Renew what is owed; True when nothing is owed any more."""
@@ -234,17 +256,28 @@ class CacheServer:
 
     def _create(self, keys: Sequence[str], absent: Sequence[str]) -> list[bytes | None] | None:
         # NX: whoever creates it first, all readers use that one.
-        creating = [Command(key, ("SET", key, new_token(), "NX", "PX", self._token_ms)) for key in absent]
+        creating = (
+            self._token_commands(CREATE, absent)
+            if needs_server_clock()
+            else [Command(key, ("SET", key, new_token(), "NX", "PX", self._token_ms)) for key in absent]
+        )
         return self._read(keys, *creating)
 
-    def _deliver(self, tags: Iterable[str]) -> bool:
+    def _deliver(self, tags: Iterable[str], *, writer: bytes = b"") -> bool:
         keys = self._token_keys(sorted(tags))
+        if needs_server_clock():
+            commands = self._token_commands(RENEW, keys, writer=writer)
+        else:
+            # XX: what is not there needs no renewal, and would only keep a key for every row that is written.
+            commands = [Command(key, ("SET", key, new_token(), "XX", "PX", self._token_ms)) for key in keys]
         try:
-            return (
-                self._ask(*(Command(key, ("SET", key, new_token(), "PX", self._token_ms)) for key in keys)) is not None
-            )
+            return self._ask(*commands) is not None
         finally:
             self._lineage.renewed()
+
+    def _token_commands(self, operation: str, keys: Sequence[str], *, writer: bytes = b"") -> list[Command]:
+        hold_off = dbopt_settings.cache.replica_lag
+        return token_commands(operation, keys, writer=writer, hold_off=hold_off, token_ms=self._token_ms)
 
     def _ask(self, *commands: Command) -> list[Any] | None:
         if not self.breaker.permits():

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from dbopt.cache.arguments import Binder
 from dbopt.cache.entries import ROWS
+from dbopt.cache.guesses import Guesses
 from dbopt.cache.keys import NO_TENANT, digest, encode_argument, encode_arguments, tenant_slug
 from dbopt.cache.sightings import Sightings
 from dbopt.cache.surroundings import checked_vary, language_and_zone, varied
-from dbopt.cache.tokens import EPOCH, function_tag, own_tag, tenant_tag
+from dbopt.cache.tokens import EPOCH, function_tag, is_row, own_tag, tenant_tag
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import ConfigurationError, TenantRequiredError
 from dbopt.tenancy import current_tenant
@@ -61,6 +62,7 @@ class Place:
     tenant: str
     call: str
     head: tuple[str, ...]
+    arguments: Mapping[str, Any]
 
 
 class Spec:
@@ -148,6 +150,10 @@ class Spec:
         """Whether a copy may be kept in the process."""
         return self._options.local or dbopt_settings.cache.local
 
+    def rows_ahead(self, arguments: Mapping[str, Any]) -> list[str]:
+        """Tags of the rows that a call may depend on, going by earlier calls."""
+        return self._guesses.rows(arguments)
+
     @property
     def ahead(self) -> tuple[str, ...]:
         """Tags that earlier results depended on: their tokens are read together with the value."""
@@ -156,13 +162,17 @@ class Spec:
     def forget(self) -> None:
         """Forget what was learned: be as in a new process."""
         self._ahead: tuple[str, ...] = ()
+        self._guesses = Guesses()
         self.seconds: float | None = None
         self.storable = True
         self.sightings = Sightings()
 
-    def learn(self, tags: Iterable[str]) -> None:
-        """Remember tags that a result depended on."""
-        if not set(tags).issubset(self._ahead):
+    def learn(self, tags: Iterable[str], arguments: Mapping[str, Any]) -> None:
+        """Remember tags that the result of a call depended on; those of rows as far as its arguments name them."""
+        rows = {tag for tag in tags if is_row(tag)}
+        self._guesses.learn(rows, arguments)
+        tags = set(tags) - rows
+        if not tags.issubset(self._ahead):
             # A new tuple each time: another thread may be reading the old one. Sorted, so that all processes that
             # know the same tags give one name to one state of them.
             self._ahead = tuple(sorted({*self._ahead, *tags})[:_MAX_AHEAD])
@@ -202,7 +212,7 @@ class Spec:
             data += self._encode_closure()
         if self._vary:
             data += encode_arguments(varied(self._vary, arguments, path=self.path), function=self.path)
-        return Place(tenant, digest(data), self._head(tenant))
+        return Place(tenant, digest(data), self._head(tenant), arguments)
 
     def _encode_settings(self, level: str, language: str | None, zone: str) -> bytes:
         # Results in and without an envelope are told apart, should a function change from one to the other.

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 
@@ -22,6 +22,7 @@ class _Registry:
         self._models: object = None
         self._names: frozenset[str] = frozenset()
         self._unmanaged: dict[str, str] = {}
+        self._keys: dict[str, models.Field[Any, Any] | None] = {}
 
     def names(self) -> frozenset[str]:
         self._refresh()
@@ -31,6 +32,10 @@ class _Registry:
         self._refresh()
         return self._unmanaged
 
+    def keys(self) -> Mapping[str, models.Field[Any, Any] | None]:
+        self._refresh()
+        return self._keys
+
     def _refresh(self) -> None:
         # Django caches this list and replaces it when a model is registered, so identity tells whether it changed.
         registered = apps.get_models(include_auto_created=True, include_swapped=True)
@@ -39,6 +44,12 @@ class _Registry:
             self._unmanaged = {
                 table_name(model): model._meta.db_table for model in registered if not model._meta.managed
             }
+            self._keys = {}
+            for model in registered:
+                key = _single_key(model)
+                known = self._keys.setdefault(table_name(model), key)
+                if known is not key and (known is None or key is None or known.column != key.column):
+                    self._keys[table_name(model)] = None
             self._models = registered
 
 
@@ -50,9 +61,20 @@ def known_tables() -> frozenset[str]:
     return _registry.names()
 
 
+def _single_key(model: type[models.Model]) -> models.Field[Any, Any] | None:
+    key = model._meta.pk
+    # Of several columns together: Django gives them no column of their own.
+    return key if model._meta.managed and key is not None and key.column else None
+
+
 def unmanaged_tables() -> Mapping[str, str]:
     """Return those known tables that Django did not make, which may be views: name -> db_table of the model."""
     return _registry.unmanaged()
+
+
+def primary_key(table: str) -> models.Field[Any, Any] | None:
+    """Return the field that names a known table's rows; None where several do, or Django did not make the table."""
+    return _registry.keys().get(table)
 
 
 def table_name(model: type[models.Model]) -> str:

@@ -11,6 +11,7 @@ import secrets
 import struct
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from dbopt.cache.keys import NO_TENANT, scoped
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TOKEN_BYTES = 16
+
+# A statement or transaction that writes more rows of a table than this is taken for one that writes all of them.
+MAX_ROWS = 100
 
 # How long replicas may lag behind a write; until then a replica's rows must not be stored.
 HOLD_OFF_SECONDS = 2.0
@@ -28,6 +32,7 @@ TOKEN_SECONDS = 86_400.0
 _TOKEN = struct.Struct(">8sQ")
 
 EPOCH = scoped(NO_TENANT, "E")
+_TABLE, _ROW, _BULK, _DATABASE = (scoped(NO_TENANT, f"{kind}:") for kind in "TRBX")
 
 
 def new_token() -> bytes:
@@ -41,7 +46,12 @@ def new_token() -> bytes:
 
 def hold_off_ms(token: bytes) -> int:
     """Return the moment, in ms since 1970, before which rows read from a replica must not be stored."""
-    return int(_TOKEN.unpack(token)[1])
+    return int(_TOKEN.unpack_from(token)[1])
+
+
+def is_pending(token: bytes) -> bool:
+    """Tell whether a token carries marks of writers that may commit at any moment, see :mod:`dbopt.cache.strict`."""
+    return len(token) > TOKEN_BYTES
 
 
 def vector_hash(tokens: Iterable[bytes]) -> bytes:
@@ -71,6 +81,39 @@ def own_tag(tag: str) -> str:
 def table_tag(database: str, table: str) -> str:
     """Return the tag of a table's rows, in a database named by its primary's alias."""
     return scoped(NO_TENANT, f"T:{database}.{table}")
+
+
+def row_tag(database: str, table: str, pk: str) -> str:
+    """Return the tag of one row, named by its primary key in canonical form."""
+    return scoped(NO_TENANT, f"R:{database}.{table}:{quote(pk, safe='')}")
+
+
+def bulk_tag(database: str, table: str) -> str:
+    """Return the tag that goes with every row of a table: renewed by writes that do not show which rows they touch."""
+    return scoped(NO_TENANT, f"B:{database}.{table}")
+
+
+def is_row(tag: str) -> bool:
+    """Tell whether a tag is that of one row."""
+    return tag.startswith(_ROW)
+
+
+def bulk_of(row: str) -> str:
+    """Return the bulk tag that goes with the tag of a row."""
+    return _BULK + row[len(_ROW) : row.rindex(":")]
+
+
+def is_of_database(tag: str) -> bool:
+    """Tell whether a tag is about rows in a database: all of them, a table's or one."""
+    return tag[: len(_ROW)] in (_ROW, _BULK, _TABLE, _DATABASE)
+
+
+def table_of(tag: str) -> str | None:
+    """Return the table that a table's, row's or bulk tag is about; None for other tags."""
+    kind = tag[: len(_ROW)]
+    if kind not in (_ROW, _BULK, _TABLE):
+        return None
+    return (bulk_of(tag) if kind == _ROW else tag).rpartition(".")[2]
 
 
 def database_tag(database: str) -> str:

@@ -6,11 +6,15 @@ block begins, so nothing is left behind when that fails. Whether a transaction i
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from dbopt.cache.declared import strict_among
 from dbopt.cache.servers import server_or_none
+from dbopt.cache.strict import new_writer
+from dbopt.cache.tokens import MAX_ROWS, bulk_of, is_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +38,9 @@ class TransactionState:
         # Tags to renew when the transaction ends. Kept when a savepoint is rolled back: one renewal too many is
         # a miss, one too few is a wrong answer.
         self.pending: set[str] = set()
+        self._rows: Counter[str] = Counter()
+        # The name under which this transaction marked tokens, see dbopt.cache.strict.
+        self._writer = b""
         self.is_dirty = False
         self.isolation: str | None = None
         self._defaults: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
@@ -59,13 +66,30 @@ class TransactionState:
         self.is_dirty = False
         self.isolation = None
 
+    def will_write(self, tags: Iterable[str]) -> None:
+        """Note a write that comes now. Inside an atomic block nobody else sees it before the COMMIT is announced."""
+        if not self._connection.in_atomic_block:
+            self._mark(tags)
+
+    def will_commit(self) -> None:
+        """Announce a COMMIT: from now until the tokens are renewed, strict readers go around the cache."""
+        self._mark(self.pending)
+
     def wrote(self, tags: Iterable[str]) -> None:
         """Note a write that was sent, successfully or not: an autocommitted one renews its tokens at once."""
-        self.pending.update(tags)
+        self.add_pending(tags)
         if self.is_open():
             self.is_dirty = True
         else:
             self.renew_pending()
+
+    def add_pending(self, tags: Iterable[str]) -> None:
+        """Note tags to renew when the transaction ends; a table's many rows become one."""
+        for tag in tags:
+            if not is_row(tag):
+                self.pending.add(tag)
+            elif tag not in self.pending and bulk_of(tag) not in self.pending:
+                self._add_row(tag, bulk_of(tag))
 
     def renew_pending(self) -> None:
         """Renew the tokens of everything written; forgets the tags only when the transaction is over."""
@@ -73,15 +97,16 @@ class TransactionState:
             return
         current = server_or_none()
         if current is not None:
-            current.renew(self.pending)
+            current.renew(self.pending, writer=self._writer)
         if not self.is_open():
-            self.pending.clear()
-            self.is_dirty = False
+            self._forget()
 
     def rolled_back(self) -> None:
         """Forget what was written: the whole transaction is undone."""
-        self.pending.clear()
-        self.is_dirty = False
+        if self._writer:
+            # Nobody needs to go around the cache any longer.
+            self.renew_pending()
+        self._forget()
         self.isolation = None
 
     def saw_isolation(self, level: str, *, of_session: bool = False) -> None:
@@ -104,6 +129,26 @@ class TransactionState:
             return "dirty"
         # Only here: without a transaction each statement has a snapshot of its own, younger than the tokens.
         return None if self._level() in _FRESH_LEVELS else "isolation"
+
+    def _add_row(self, tag: str, bulk: str) -> None:
+        self._rows[bulk] += 1
+        if self._rows[bulk] <= MAX_ROWS:
+            self.pending.add(tag)
+        else:
+            self.pending = {other for other in self.pending if not is_row(other) or bulk_of(other) != bulk} | {bulk}
+
+    def _mark(self, tags: Iterable[str]) -> None:
+        strict = strict_among(tags)
+        current = server_or_none() if strict else None
+        if current is not None:
+            self._writer = self._writer or new_writer()
+            current.mark(strict, writer=self._writer)
+
+    def _forget(self) -> None:
+        self.pending.clear()
+        self._rows.clear()
+        self._writer = b""
+        self.is_dirty = False
 
     def _is_failed(self) -> bool:
         status = getattr(getattr(self._connection.connection, "info", None), "transaction_status", None)
@@ -163,6 +208,7 @@ def watch(connection: BaseDatabaseWrapper) -> TransactionState:
 
     @wraps(commit)
     def watched_commit() -> None:
+        state.will_commit()
         try:
             commit()
         finally:

@@ -76,8 +76,8 @@ def _rows_of(sql: str) -> tuple[Rows, ...]:
 
 
 def _names(changes: str, column: str) -> bool:
-    # In whatever way: "id" = %s, id=%s, ("id", "a") = (%s, %s).
-    return re.search(rf"(?<![\w$]){re.escape(column)}(?![\w$])", changes, re.IGNORECASE) is not None
+    # In whatever way: "id" = %s, id=%s, ("id", "a") = (%s, %s). What is set is never named with its table.
+    return re.search(rf"(?<![\w$.])(?<!\.\"){re.escape(column)}(?![\w$])", changes, re.IGNORECASE) is not None
 
 
 _remembered = lru_cache(maxsize=REMEMBERED)(_rows_of)

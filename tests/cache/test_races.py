@@ -39,7 +39,7 @@ def rename_by_update(author):
 def test_r1_slow_select_overlapped_by_a_commit_is_not_served_afterwards(ada, gate, threads, elsewhere, write, warm):
     if warm:
         elsewhere(shop.names)
-        shop.names_slowly._spec.learn(shop.names._spec.ahead)
+        shop.names_slowly._spec.learn(shop.names._spec.ahead, {})
     reader = threads(shop.names_slowly)
     gate.wait_for_visitor()
 
@@ -295,15 +295,6 @@ def test_r9_transaction_in_sql_shares_nothing_of_its_own(ada, elsewhere, commits
 
     assert elsewhere(shop.names) == (["Grace"] if commits else ["Ada"])
     assert shop.names() == (["Grace"] if commits else ["Ada"])
-
-
-def test_r10_rows_of_a_replica_are_not_stored(ada, outcomes, monkeypatch):
-    monkeypatch.setitem(connection.settings_dict["TEST"], "MIRROR", "primary")
-
-    assert shop.names() == ["Ada"]
-    assert shop.names() == ["Ada"]
-
-    assert outcomes(shop.names)["refused"] == {"replica": 2}
 
 
 def test_r11_manual_savepoint_rollback_is_seen_inside_the_transaction(ada, elsewhere):

@@ -206,4 +206,13 @@ def test_one_commit_renews_all_its_tokens_in_one_round_trip(ada, commands):
             Author.objects.create(name=str(number), email=f"{number}@example.org")
         rename()
 
-    assert sent == [["SET"]]
+    # The table, its rows at large, and those twenty.
+    assert sent == [["SET"] * 22]
+
+
+def test_many_rows_written_one_by_one_become_all_rows_of_the_table(ada, commands):
+    with commands() as sent, atomic():
+        for number in range(101):
+            Author.objects.create(name=str(number), email=f"{number}@example.org")
+
+    assert sent == [["SET"] * 2]

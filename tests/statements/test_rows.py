@@ -173,3 +173,10 @@ def test_long_lists_are_read_too():
     sql = f'DELETE FROM "t" WHERE "t"."id" IN ({", ".join(["%s"] * size)})'
 
     assert rows_of(sql) == (Rows("t", "id", 0, size),)
+
+
+def test_column_of_a_key_that_is_only_read_is_not_taken_for_changed():
+    sql = 'UPDATE "t" SET "a" = (CASE WHEN ("t"."id" = %s) THEN %s ELSE NULL END) WHERE "t"."id" IN (%s, %s)'
+
+    assert rows_of(sql) == (Rows("t", "id", 2, 2),)
+    assert rows_of('UPDATE "t" SET "id" = "t"."a" WHERE "t"."id" = %s') == ()
