@@ -15,6 +15,7 @@ from dbopt.exceptions import SessionUnavailableError
 from tests.cache.conftest import wait_until
 from tests.cache.valkeys import OwnValkey
 from tests.cache.visits import (
+    SHORT,
     _sessions,  # noqa: F401 - a fixture
     again,
     cookie,
@@ -27,7 +28,7 @@ from tests.cache.visits import (
 )
 
 # So long may one call take: two time limits of a socket, and slack for a busy machine.
-PATIENCE = 2.0
+PATIENCE = 4.0
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def own_valkey(tmp_path):
     server = OwnValkey(tmp_path)
     server.start()
     caches = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": server.url}}
-    with override_settings(CACHES=caches, DBOPT=dbopt_with(BREAKER_FAILURES=2, BREAKER_SECONDS=0.3)):
+    with override_settings(CACHES=caches, DBOPT=dbopt_with(**SHORT, BREAKER_FAILURES=2, BREAKER_SECONDS=0.3)):
         yield server
         session_records.forget()
     server.close()

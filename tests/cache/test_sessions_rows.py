@@ -24,7 +24,7 @@ from dbopt.cache.sessions import SessionStore, revoke, sessions_of
 from dbopt.exceptions import ConfigurationError, SessionUnavailableError
 from tests.cache.conftest import wait_until
 from tests.cache.valkeys import OwnValkey
-from tests.cache.visits import _sessions, again, cookie, dbopt_with, of_user, place, stored, user, visit  # noqa: F401
+from tests.cache.visits import SHORT, _sessions, again, cookie, dbopt_with, of_user, place, stored, user, visit  # noqa: F401
 
 pytestmark = pytest.mark.django_db
 
@@ -383,7 +383,7 @@ def own_valkey(tmp_path):
     server = OwnValkey(tmp_path)
     server.start()
     caches = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": server.url}}
-    with override_settings(CACHES=caches, DBOPT=dbopt_with(SESSION_WRITE_BEHIND=60, BREAKER_SECONDS=0.1)):
+    with override_settings(CACHES=caches, DBOPT=dbopt_with(**SHORT, SESSION_WRITE_BEHIND=60, BREAKER_SECONDS=0.1)):
         yield server
         session_records.forget()
     server.close()

@@ -29,9 +29,15 @@ class MsgpackSerializer:
 @pytest.fixture(autouse=True)
 def _sessions(settings):
     settings.SESSION_ENGINE = DBOPT_ENGINE
+    # A machine that is busy with tests may be slower than any server in use.
+    settings.DBOPT = dbopt_with(CONNECT_TIMEOUT=5, SOCKET_TIMEOUT=5)
     session_records.forget()
     yield
     session_records.forget()
+
+
+# For tests whose server does not answer.
+SHORT = {"CONNECT_TIMEOUT": 0.5, "SOCKET_TIMEOUT": 0.5}
 
 
 def dbopt_with(**cache):
