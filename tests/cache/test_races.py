@@ -7,9 +7,12 @@ from __future__ import annotations
 import pytest
 from django.db import connection, transaction
 from django.db.transaction import atomic
+from django.test import override_settings
 
+from dbopt.cache import servers
 from tests.cache import shop
 from tests.cache.conftest import DEADLINE, connect, wait_until, waiting
+from tests.cache.valkeys import OwnValkey
 from tests.testapp.models import Author, Book
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -262,6 +265,21 @@ def test_r7_raising_hook_loses_no_renewal(ada, elsewhere):
         rename_saving(ada)
 
     assert elsewhere(shop.names) == ["Grace"]
+
+
+def test_r8_renewal_that_does_not_arrive_is_made_up_for(ada, tmp_path, elsewhere):
+    valkey = OwnValkey(tmp_path)
+    valkey.start()
+    caches = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": valkey.url}}
+    with override_settings(CACHES=caches):
+        assert elsewhere(shop.names) == ["Ada"]
+        valkey.freeze()
+        rename_saving(ada)
+        valkey.thaw()
+
+        assert elsewhere(shop.names) == ["Grace"]
+        servers.forget()
+    valkey.close()
 
 
 @pytest.mark.parametrize("commits", [True, False], ids=["commit", "rollback"])

@@ -234,21 +234,6 @@ def test_declared_writes_in_a_transaction_are_seen_after_its_commit(shelf, elsew
     assert elsewhere(shop.titles_of, "Ada") == ["New"]
 
 
-def test_driver_copy_needs_a_declaration(shelf, elsewhere):
-    from dbopt.cache import writes
-
-    assert elsewhere(shop.names) == ["Ada"]
-
-    with (
-        writes(Author),
-        connection.cursor() as cursor,
-        cursor.copy("COPY testapp_author (name, email) FROM STDIN") as copy,
-    ):
-        copy.write_row(("Grace", "grace@example.org"))
-
-    assert elsewhere(shop.names) == ["Ada", "Grace"]
-
-
 def test_invalidating_by_hand_covers_writes_of_other_programs(shelf, outside, elsewhere):
     from dbopt.cache import invalidate
 

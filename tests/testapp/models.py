@@ -79,3 +79,28 @@ class Shop(models.Model):
 
     def __str__(self):
         return self.code
+
+
+class Place(models.Model):
+    name = models.CharField(max_length=100)
+
+    def __str__(self):
+        return self.name
+
+
+class Cafe(Place):
+    """Its rows lie in two tables under one key."""
+
+    seats = models.IntegerField(default=10)
+
+
+class Stock(models.Model):
+    """Its key has two columns."""
+
+    pk = models.CompositePrimaryKey("shop_code", "title")
+    shop_code = models.CharField(max_length=10)
+    title = models.CharField(max_length=100)
+    copies = models.IntegerField(default=0)
+
+    def __str__(self):
+        return f"{self.copies} of {self.title}"
