@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dbopt.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from dbopt.cache.aggregates import cached_metrics as cached_metrics
     from dbopt.cache.counters import statistics as statistics
     from dbopt.cache.functions import bypass as bypass
     from dbopt.cache.functions import cached_query as cached_query
@@ -25,6 +26,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "bypass": "functions",
+        "cached_metrics": "aggregates",
         "cached_query": "functions",
         "invalidate": "invalidation",
         "invalidate_all": "invalidation",
@@ -38,6 +40,7 @@ __getattr__ = lazy_exports(
 
 __all__ = [
     "bypass",
+    "cached_metrics",
     "cached_query",
     "invalidate",
     "invalidate_all",

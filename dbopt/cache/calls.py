@@ -22,7 +22,7 @@ from dbopt.cache.fills import Fill
 from dbopt.cache.keys import value_key
 from dbopt.cache.recordings import running
 from dbopt.cache.specs import STRICT, Place, Spec
-from dbopt.cache.tokens import vector_hash
+from dbopt.cache.tokens import is_pending, vector_hash
 from dbopt.cache.turns import Pause, Turn
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Call:
     def claim(self) -> bool:
         """Take the turn to compute what is not there or due; False when another has it, or nothing is to do."""
         look = self.look()
-        if look is None or self.hit(look) is not None:
+        if look is None or (self._found(look) is not None and not self._is_due()):
             return False
         self.fill = self._prepare(look)
         return self.fill is not None and self._take(look) is None and self._turn is not None and self._turn.leads
@@ -133,7 +133,9 @@ class Call:
         """Decide between what was found, if anything, and computing anew or waiting for who does."""
         old = self._old() if found is None else None
         if self._spec.behind and (found or old):
-            self.behind = True
+            # What is written all the time is computed anew during half of the time, not always.
+            made = (found or old or Envelope(None)).made
+            self.behind = time.time() - made >= 2 * (self._entry.seconds if self._entry is not None else 0.0)
             return found or self._served(old)
         if not self._spec.storable:
             return found
@@ -156,8 +158,11 @@ class Call:
     def _take(self, look: Look) -> Pause | None:
         if self.fill is None:
             return None
+        if self._spec.level == STRICT and any(token and is_pending(token) for token in look.tokens.values()):
+            # Nothing will be stored that others could wait for.
+            return None
         expected = self._entry.seconds if self._entry is not None else self._spec.seconds
-        vector = self.fill.vector(self._entry.tags if self._entry is not None else self._spec.ahead)
+        vector = self.fill.vector(self._entry.tags if self._entry is not None else (*self._spec.ahead, *self._rows))
         return self.turn.take(vector, data=look.data, expected=expected)
 
     def _found(self, look: Look) -> Envelope | None:

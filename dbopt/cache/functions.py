@@ -164,7 +164,7 @@ class CachedFunction(Generic[P, R]):
         started = time.perf_counter()
         call = self._begin(args, kwargs, accept=accept, started=started)
         if call is None:
-            return Envelope(_evaluated(self._function(*args, **kwargs)), time.time())
+            return Envelope(evaluated(self._function(*args, **kwargs)), time.time())
         try:
             step = call.step(call.look())
             if isinstance(step, Pause):
@@ -173,7 +173,7 @@ class CachedFunction(Generic[P, R]):
                 step.wait()
                 step = call.step(call.look())
             if step is not None:
-                return self._found(call, step, started=started)
+                return self._found(call, step, args=args, kwargs=kwargs, started=started)
             return self._compute(call, args, kwargs, accept=accept, started=started)
         finally:
             call.leave()
@@ -181,10 +181,10 @@ class CachedFunction(Generic[P, R]):
     def _compute(self, call: Call, args: Any, kwargs: Any, *, accept: bool, started: float) -> Envelope:
         if call.fill is None:
             self._unreachable(started)
-            return Envelope(_evaluated(self._function(*args, **kwargs)), time.time())
+            return Envelope(evaluated(self._function(*args, **kwargs)), time.time())
         try:
             with call.turn.computing(), recorded(call.fill.recording):
-                result = _evaluated(self._function(*args, **kwargs))
+                result = evaluated(self._function(*args, **kwargs))
         except Exception as error:
             self._failed(call, error, accept=accept, started=started)
             raise
@@ -200,7 +200,7 @@ class CachedFunction(Generic[P, R]):
         # In the thread that the ORM uses: only there the state of its connections is known, and blocking is allowed.
         call = await sync_to_async(self._begin)(args, kwargs, accept=accept, started=started)
         if call is None:
-            return Envelope(await sync_to_async(_evaluated)(await function(*args, **kwargs)), time.time())
+            return Envelope(await sync_to_async(evaluated)(await function(*args, **kwargs)), time.time())
         try:
             step = await sync_to_async(lambda: call.step(call.look()))()
             if isinstance(step, Pause):
@@ -209,7 +209,7 @@ class CachedFunction(Generic[P, R]):
                 await step.wait_async()
                 step = await sync_to_async(lambda: call.step(call.look()))()
             if step is not None:
-                return self._found(call, step, started=started)
+                return self._found(call, step, args=args, kwargs=kwargs, started=started)
             return await self._compute_async(call, args, kwargs, accept=accept, started=started)
         finally:
             # Also when this task is cancelled; only a lease takes a round trip to give back.
@@ -222,10 +222,10 @@ class CachedFunction(Generic[P, R]):
         function = cast("Callable[..., Any]", self._function)
         if call.fill is None:
             self._unreachable(started)
-            return Envelope(await sync_to_async(_evaluated)(await function(*args, **kwargs)), time.time())
+            return Envelope(await sync_to_async(evaluated)(await function(*args, **kwargs)), time.time())
         try:
             with call.turn.computing(), recorded(call.fill.recording):
-                result = await sync_to_async(_evaluated)(await function(*args, **kwargs))
+                result = await sync_to_async(evaluated)(await function(*args, **kwargs))
         except Exception as error:
             await sync_to_async(self._failed)(call, error, accept=accept, started=started)
             raise
@@ -244,7 +244,7 @@ class CachedFunction(Generic[P, R]):
         self._taint_outer()
         return self._call(tenant, args, kwargs, accept=accept)
 
-    def _found(self, call: Call, found: Envelope, *, started: float) -> Envelope:
+    def _found(self, call: Call, found: Envelope, *, args: Any, kwargs: Any, started: float) -> Envelope:
         self._counters.count(call.outcome, reason=None, seconds=time.perf_counter() - started)
         error = found.error()
         if error is not None:
@@ -285,7 +285,16 @@ class CachedFunction(Generic[P, R]):
             return "bypass"
         if tenant is None:
             return "tenant"
-        return reading_obstacle()
+        return self._obstacle()
+
+    def _obstacle(self) -> str | None:
+        """Return why no cached value may be used in this thread now: one of its transactions sees rows of its own."""
+        for connection in connections.all(initialized_only=True):
+            state = state_of(connection)
+            reason = state.obstacle() if state is not None else None
+            if reason is not None:
+                return reason
+        return None
 
     def _taint_outer(self) -> None:
         """A result of a level that promises less must not become part of one that promises more."""
@@ -297,15 +306,6 @@ class CachedFunction(Generic[P, R]):
                 outer.refuse("inner_commit")
 
 
-def reading_obstacle() -> str | None:
-    """Return why no cached value may be used in this thread now: one of its transactions sees rows of its own."""
-    for connection in connections.all(initialized_only=True):
-        state = state_of(connection)
-        reason = state.obstacle() if state is not None else None
-        if reason is not None:
-            return reason
-    return None
-
-
-def _evaluated(result: Any) -> Any:
+def evaluated(result: Any) -> Any:
+    """Return the rows of a QuerySet as a list, anything else as it is."""
     return list(result) if isinstance(result, (QuerySet, RawQuerySet)) else result

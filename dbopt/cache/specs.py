@@ -79,6 +79,7 @@ class Spec:
         self.path = f"{function.__module__}.{function.__qualname__}"
         self.name = options.name if options.name is not None else self.path
         self._options = options
+        self._where = f"{options.decorator}({{}}) on {self.path}: "
         self._check()
         self.tags = tuple(options.tags)
         self.shared = options.shared
@@ -86,7 +87,7 @@ class Spec:
         self.negative_timeout = options.negative_timeout
         self.behind = options.behind
         self.sealed = bool(options.stale) or options.negative_timeout is not None or options.behind
-        self._vary = checked_vary(options.vary, path=self.path)
+        self._vary = checked_vary(options.vary, where=self._where)
         self._function = function
         self._binder = Binder(function)
         self.forget()
@@ -94,12 +95,13 @@ class Spec:
         self._head = lru_cache(maxsize=256)(self._make_head)
 
     def _check(self) -> None:
-        options, where = self._options, f"{self._options.decorator}({{}}) on {self.path}: "
+        options, where = self._options, self._where
         if not isinstance(self.name, str) or not self.name:
             raise ConfigurationError(where.format(f"name={self.name!r}") + "a name is text, not empty.")
-        if options.level is not None and options.level not in _LEVELS:
+        levels = tuple(level for level in _LEVELS if level != STRICT or not options.behind)
+        if options.level is not None and options.level not in levels:
             raise ConfigurationError(
-                where.format(f"level={options.level!r}") + f"choose one of {', '.join(map(repr, _LEVELS))}."
+                where.format(f"level={options.level!r}") + f"choose one of {', '.join(map(repr, levels))}."
             )
         if isinstance(options.tags, str) or not all(isinstance(tag, str) and tag for tag in options.tags):
             raise ConfigurationError(where.format(f"tags={options.tags!r}") + "tags are a list of text.")
@@ -136,8 +138,7 @@ class Spec:
             near = difflib.get_close_matches(given, section.timeouts, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ConfigurationError(
-                f"{self._options.decorator}(timeout={given!r}) on {self.path}: "
-                f'DBOPT["CACHE"]["TIMEOUTS"] has no such entry.{hint}'
+                self._where.format(f"timeout={given!r}") + f'DBOPT["CACHE"]["TIMEOUTS"] has no such entry.{hint}'
             ) from None
 
     @property
@@ -211,7 +212,7 @@ class Spec:
         if self._function.__closure__:
             data += self._encode_closure()
         if self._vary:
-            data += encode_arguments(varied(self._vary, arguments, path=self.path), function=self.path)
+            data += encode_arguments(varied(self._vary, arguments, where=self._where), function=self.path)
         return Place(tenant, digest(data), self._head(tenant), arguments)
 
     def _encode_settings(self, level: str, language: str | None, zone: str) -> bytes:

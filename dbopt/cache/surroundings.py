@@ -19,7 +19,7 @@ LANGUAGE, TIMEZONE, PERMISSIONS = "language", "timezone", "permissions"
 _NAMES = (LANGUAGE, TIMEZONE, PERMISSIONS)
 
 
-def checked_vary(vary: Vary | Iterable[Vary], *, path: str) -> tuple[Vary, ...]:
+def checked_vary(vary: Vary | Iterable[Vary], *, where: str) -> tuple[Vary, ...]:
     """Return what a decorator was given as a tuple.
 
     Raises:
@@ -29,8 +29,9 @@ def checked_vary(vary: Vary | Iterable[Vary], *, path: str) -> tuple[Vary, ...]:
     for part in parts:
         if part not in _NAMES and not callable(part):
             raise ConfigurationError(
-                f"cached_query(vary={part!r}) on {path}: name {', '.join(map(repr, _NAMES))}, "
-                "or give a function without arguments that returns a plain value."
+                where.format(f"vary={part!r}")
+                + f"name {', '.join(map(repr, _NAMES))}, or give a function without arguments "
+                "that returns a plain value."
             )
     return parts
 
@@ -40,22 +41,22 @@ def language_and_zone() -> tuple[str | None, str]:
     return get_language(), get_current_timezone_name()
 
 
-def varied(vary: Iterable[Vary], arguments: Mapping[str, Any], *, path: str) -> dict[str, object]:
+def varied(vary: Iterable[Vary], arguments: Mapping[str, Any], *, where: str) -> dict[str, object]:
     """Return what a call varies by beside its arguments, each part under a name of its own."""
     found: dict[str, object] = {}
     for number, part in enumerate(vary):
         if callable(part):
             found[f"vary {number}"] = part()
         elif part == PERMISSIONS:
-            found[PERMISSIONS] = _permissions(arguments, path=path)
+            found[PERMISSIONS] = _permissions(arguments, where=where)
     return found
 
 
-def _permissions(arguments: Mapping[str, Any], *, path: str) -> list[object]:
+def _permissions(arguments: Mapping[str, Any], *, where: str) -> list[object]:
     users = {name: value for name, value in arguments.items() if hasattr(value, "get_all_permissions")}
     if not users:
         raise ConfigurationError(
-            f'cached_query(vary="permissions") on {path}: no argument of this call is a user, '
+            where.format('vary="permissions"') + "no argument of this call is a user, "
             "that is, has get_all_permissions(). Pass the user, or vary by a function of your own."
         )
     # A superuser passes every check, whatever is listed; an inactive one passes none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from tests.cache.conftest import DEADLINE
@@ -32,6 +33,19 @@ class Stage:
         if self.failing > 0:
             self.failing -= 1
             raise LookupError("stage fright")
+
+
+class PipedCue:
+    """An event that crosses processes: the end of a pipe from which one reads what another wrote."""
+
+    def __init__(self, reading):
+        self._reading = reading
+
+    def wait(self, _):
+        return os.read(self._reading, 1) == b"!"
+
+    def set(self):
+        """Nobody is left."""
 
 
 def start(function, *arguments, threads, stage):

@@ -12,7 +12,7 @@ from django.db import connections
 
 from dbopt.cache import cached_query, roads, servers, turns
 from tests.cache.conftest import DEADLINE, wait_until
-from tests.cache.stages import Stage, start
+from tests.cache.stages import PipedCue, Stage, start
 from tests.testapp.models import Author
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -139,16 +139,7 @@ def test_processes_are_one_execution(ada, outcomes, patient):
     ready_read, ready_write = os.pipe()
     cue_read, cue_write = os.pipe()
 
-    class Cue:
-        """An event that all processes wait for."""
-
-        def wait(self, _):
-            return os.read(cue_read, 1) == b"!"
-
-        def set(self):
-            """Nobody is left."""
-
-    stage.held, stage.cue = 1, Cue()
+    stage.held, stage.cue = 1, PipedCue(cue_read)
 
     def call_in_threads():
         outcomes_before = outcomes(names)["waits"]
@@ -268,10 +259,10 @@ def test_write_during_a_fill_has_the_next_caller_take_over_at_once(ada, threads,
     assert (stage.executions, outcomes(names)["waits"]) == (3, 0)
 
 
-def test_function_that_calls_itself_does_not_wait_for_itself(ada, patient):
+def test_function_that_calls_itself_does_not_wait_for_itself(ada, patient, outcomes):
     assert again() == ["Ada"]
 
-    assert stage.executions == 2
+    assert (stage.executions, outcomes(again)["waits"]) == (2, 0)
     assert not flying()
 
 
