@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.signals import request_finished
 
@@ -10,14 +10,19 @@ from dbopt.conf import dbopt_settings
 from dbopt.metrics.registry import families
 from dbopt.metrics.samples import prepare_for_forks, sample_now_and_then
 from dbopt.metrics.series import graph_children, loader_label, prefix_children, query_children
-from dbopt.signals import batch_loaded, cache_invalidated, cache_read, cypher_executed, query_executed
+from dbopt.monitoring import tracker
+from dbopt.signals import batch_loaded, cache_invalidated, cache_read, cypher_executed
+
+if TYPE_CHECKING:
+    from dbopt.monitoring.aggregate import Observation
 
 _UID = "dbopt.metrics"
 
 
 def install() -> None:
     """Listen to the stores. Registers no metric yet; repeating it changes nothing."""
-    query_executed.connect(count_query, dispatch_uid=_UID)
+    if count_statement not in tracker.observers:
+        tracker.observers.append(count_statement)
     cypher_executed.connect(count_cypher, dispatch_uid=_UID)
     cache_read.connect(count_cache_read, dispatch_uid=_UID)
     cache_invalidated.connect(count_invalidation, dispatch_uid=_UID)
@@ -26,14 +31,14 @@ def install() -> None:
     request_finished.connect(sample_now_and_then, dispatch_uid=_UID)
 
 
-def count_query(*, alias: str, operation: str, seconds: float, slow: bool, failed: bool, **_: Any) -> None:
+def count_statement(seen: Observation) -> None:
     """Count a SQL statement."""
-    children = query_children(alias, operation)
-    children.duration.observe(seconds)
+    children = query_children(seen.alias, seen.operation)
+    children.duration.observe(seen.seconds)
     children.total.inc()
-    if failed:
+    if seen.failed:
         children.errors.inc()
-    if slow:
+    if seen.slow:
         children.slow.inc()
 
 

@@ -149,24 +149,32 @@ class Aggregate:
         """Forget everything; also right in a forked child, whose copy of the lock may be held for ever."""
         self._lock = Lock()
         self._slots: deque[tuple[int, dict[Key, StatementRow]]] = deque(maxlen=SLOTS + 1)
+        # The newest slot, and when it ends.
+        self._rows: dict[Key, StatementRow] = {}
+        self._until = -1.0
         self._events: deque[SlowEvent] = deque(maxlen=self._max_slow)
 
     def add(self, seen: Observation) -> None:
         """Count one statement."""
-        now, bucket = time.time(), bisect_left(BOUNDS, seen.seconds)
+        # All at once: attributes of a tuple are read one by one at a price.
+        _, alias, fingerprint, _, _, seconds, slow, failed, origin, route = seen
+        # Monotonic: a clock that is set back must not revive a slot, nor one set forward drop them all.
+        now, monotonic, bucket = time.time(), time.monotonic(), bisect_left(BOUNDS, seconds)
         with self._lock:
-            row = self._row(seen)
+            if monotonic >= self._until:
+                self._open_slot(_slot(monotonic))
+            row = self._rows.get((alias, fingerprint)) or self._add_row(seen)
             row.calls += 1
-            row.seconds += seen.seconds
+            row.seconds += seconds
             row.buckets[bucket] += 1
-            row.max_seconds = max(row.max_seconds, seen.seconds)
+            row.max_seconds = max(row.max_seconds, seconds)
             row.last_seen = now
-            row.route = seen.route
-            if seen.origin is not None:
-                row.origin = seen.origin
-            if seen.failed:
+            row.route = route
+            if origin is not None:
+                row.origin = origin
+            if failed:
                 row.errors += 1
-            if seen.slow:
+            if slow:
                 row.slow += 1
                 self._events.append(_slow_event(seen, now))
 
@@ -198,26 +206,21 @@ class Aggregate:
         with self._lock:
             return list(reversed(self._events))
 
-    def _row(self, seen: Observation) -> StatementRow:
-        # Monotonic: a clock that is set back must not revive a slot, nor one set forward drop them all.
-        number = _slot(time.monotonic())
-        if not self._slots or self._slots[-1][0] != number:
-            self._slots.append((number, {}))
-        rows = self._slots[-1][1]
-        key = (seen.alias, seen.fingerprint)
-        row = rows.get(key)
-        if row is not None:
-            return row
+    def _open_slot(self, number: int) -> None:
+        self._rows, self._until = {}, float((number + 1) * SLOT_SECONDS)
+        self._slots.append((number, self._rows))
+
+    def _add_row(self, seen: Observation) -> StatementRow:
+        rows = self._rows
         if len(rows) >= self._limit:
             return rows.setdefault((seen.alias, OTHER), _other_row(seen))
-        row = StatementRow(
+        row = rows[seen.alias, seen.fingerprint] = StatementRow(
             system=seen.system,
             alias=seen.alias,
             fingerprint=seen.fingerprint,
             operation=seen.operation,
             text=seen.text[:MAX_TEXT],
         )
-        rows[key] = row
         return row
 
 

@@ -96,10 +96,10 @@ class RequestRecord:
 
 def origin_wanted() -> bool:
     """Say whether this request (or this statement outside of one) has the origin of every statement looked up."""
-    mode = dbopt_settings.monitoring.origin
-    if mode != "auto":
-        return mode == "always"
-    return bool(settings.DEBUG) or random.random() < dbopt_settings.monitoring.origin_sample  # noqa: S311 - a sample
+    options = dbopt_settings.monitoring
+    if options.origin != "auto":
+        return options.origin == "always"
+    return bool(settings.DEBUG) or random.random() < options.origin_sample  # noqa: S311 - a sample
 
 
 def current_record() -> RequestRecord | None:

@@ -13,7 +13,7 @@ from django.db.utils import ProgrammingError
 from django.test import AsyncClient, Client, override_settings
 from psycopg import sql
 
-from dbopt.metrics import samples
+from dbopt.metrics import receivers, samples
 from dbopt.metrics.names import CappedNames
 from dbopt.metrics.registry import OPERATIONS
 from dbopt.monitoring import tracker
@@ -39,6 +39,16 @@ def test_statement_is_in_histogram_and_counters(scrape):
     assert grown("postgres_query_duration_seconds_count") == 1
     assert grown("postgres_query_duration_seconds_bucket", le="10.0") == 1
     assert grown("postgres_query_errors_total") == 0
+
+
+def test_installing_twice_counts_once(scrape):
+    labels = {"alias": "default", "operation": "select"}
+    receivers.install()
+    before = scrape()
+
+    Author.objects.count()
+
+    assert scrape()("postgres_query_total", **labels) == before("postgres_query_total", **labels) + 1
 
 
 def test_slow_and_failed_statements_have_counters_with_the_same_labels(scrape):

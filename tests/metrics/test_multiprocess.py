@@ -14,12 +14,14 @@ WORKER = """
 import sys
 import django
 django.setup()
-from dbopt.signals import announce, batch_loaded, cache_read, query_executed
+from dbopt.signals import announce, cache_read
+from dbopt.metrics.receivers import count_statement
 from dbopt.metrics.samples import sample_now
+from dbopt.monitoring.aggregate import Observation
 count = int(sys.argv[1])
 for number in range(count):
-    announce(query_executed, sender=None, alias="default", operation="select", fingerprint="f", seconds=0.002,
-             slow=number % 2 == 0, failed=False, origin=None)
+    count_statement(Observation("sql", "default", "f", "select", "SELECT ?", seconds=0.002, slow=number % 2 == 0,
+                                failed=False, origin=None, route="-"))
     announce(cache_read, sender=None, name="n", prefix="n", outcome="hit" if number else "miss", reason=None, seconds=0)
 sample_now()
 print("ready", flush=True)

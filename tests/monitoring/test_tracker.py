@@ -143,6 +143,27 @@ def test_fault_of_a_receiver_leaves_the_statement_unharmed(statistics, caplog):
         query_executed.disconnect(receive)
 
 
+def test_fault_of_an_observer_leaves_the_statement_unharmed_and_is_counted(statistics, monkeypatch):
+    def observe(seen):
+        raise LookupError
+
+    before = tracker.InternalErrors.count
+    monkeypatch.setattr(tracker, "observers", [observe])
+
+    assert Author.objects.count() == 0
+    assert tracker.InternalErrors.count == before + 1
+    assert [row.calls for row in reports.statements()] == [1]
+
+
+def test_observers_see_each_statement_once(statistics, monkeypatch):
+    seen = []
+    monkeypatch.setattr(tracker, "observers", [seen.append])
+
+    Author.objects.count()
+
+    assert [(one.alias, one.operation, one.failed) for one in seen] == [("default", "select", False)]
+
+
 def test_receiver_that_asks_the_database_is_not_told_of_its_own_statement(statistics):
     told = []
 
