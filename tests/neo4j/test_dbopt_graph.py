@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from dbopt.intelgraph.models import Entity, Relationship, Tenant
-from dbopt.neo4j.projections import sync
+from dbopt.neo4j.projections import cypher_of, sync
 from tests.testapp.models import Author, Book
 
 pytestmark = pytest.mark.django_db
@@ -197,6 +197,56 @@ def test_batches_read_each_row_once_and_need_a_statement_each(indexed, tenants, 
         count_queries_of_nothing()
 
     assert (synced.rows, synced.created) == (10, 10)
+
+
+def test_next_batch_is_read_while_the_server_works(indexed, tenants, monkeypatch):
+    people(tenants[0], 4)
+    read, read_second, seen = sync.chunks, threading.Event(), []
+    write = sync._sync_batch
+
+    def reading(*args, **options):
+        for number, rows in enumerate(read(*args, **options)):
+            if number:
+                read_second.set()
+            yield rows
+
+    def writing(*args):
+        seen.append(read_second.wait(20))
+        return write(*args)
+
+    monkeypatch.setattr(sync, "chunks", reading)
+    monkeypatch.setattr(sync, "_sync_batch", writing)
+    synced = sync.sync_projection(
+        indexed,
+        sync.projections_of(sync_schemas())[0],
+        tenant=None,
+        database="default",
+        batch=2,
+        report=lambda _: None,
+    )
+
+    assert (synced.created, seen) == (4, [True, True])
+
+
+def test_relationships_are_found_by_their_index_while_statistics_are_young(indexed, tenants):
+    """Filled, emptied and filled again: without a hint the planner reads the whole index for each row."""
+    nodes, relationships = sync.projections_of(sync_schemas())
+    everybody = [[number, f"e{number}", "person", "n", 1.0, None, 1] for number in range(500)]
+    edges = [
+        [number, number % 500, (number + 1) % 500, f"r{number}", "knows", 1.0, None, None, None, 1]
+        for number in range(2000)
+    ]
+    for _ in range(2):
+        indexed.write("MATCH (e:Entity) DETACH DELETE e")
+        sync._sync_batch(indexed, nodes, everybody)
+        sync._sync_batch(indexed, relationships, edges)
+    indexed.write("CALL db.clearQueryCaches()")
+
+    plan = indexed.explain(cypher_of.syncing(relationships), {"rows": []}).plan
+
+    operators = [node.operator for node in plan.walk()]
+    assert [name for name in operators if name.endswith("Scan")] == []
+    assert operators.count("DirectedRelationshipUniqueIndexSeek(Locking)") == 2
 
 
 def sync_schemas():

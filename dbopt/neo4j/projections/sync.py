@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from dbopt.neo4j.schema.discover import FoundSchema
 
 Report = Callable[[str], None]
+
+# For one batch; the largest ones take longer than a query of an application may.
+_BATCH_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +89,13 @@ def sync_projection(  # noqa: PLR0913 (by keyword)
     queryset = rows_of(projection, tenant=tenant, database=database)
     total = queryset.count()
     counts: Counter[str] = Counter()
-    for rows in chunks(projection, queryset, size=batch):
-        counts["rows"] += len(rows)
-        counts.update(_sync_batch(graph, projection, rows))
-        report(f"{projection.model} to {projection.target}: {counts['rows']:,} of {total:,}")
+    for states in _written(graph, projection, chunks(projection, queryset, size=batch)):
+        counts.update(states)
+        report(f"{projection.model} to {projection.target}: {counts.total():,} of {total:,}")
     return Synced(
         model=projection.model,
         target=projection.target,
-        rows=counts["rows"],
+        rows=counts.total(),
         created=counts["new"],
         changed=counts["changed"],
         moved=counts["moved"],
@@ -101,11 +104,23 @@ def sync_projection(  # noqa: PLR0913 (by keyword)
     )
 
 
+def _written(graph: Graph, projection: Projection, batches: Iterable[list[Row]]) -> Iterator[Counter[str]]:
+    """Write one batch after the other in a thread, so that the next one is read while the server works."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="dbopt-sync") as writer:
+        pending: Future[Counter[str]] | None = None
+        for rows in batches:
+            if pending is not None:
+                yield pending.result()
+            pending = writer.submit(_sync_batch, graph, projection, rows)
+        if pending is not None:
+            yield pending.result()
+
+
 def _sync_batch(graph: Graph, projection: Projection, rows: list[Row]) -> Counter[str]:
     cypher, name = syncing(projection), f"dbopt.sync.{projection.target}"
     try:
-        summary = graph.write(cypher, {"rows": rows}, name=name)
+        summary = graph.write(cypher, {"rows": rows}, timeout=_BATCH_SECONDS, name=name)
     except GraphIntegrityError:
         # Another run wrote the same key between our look and our write: look again.
-        summary = graph.write(cypher, {"rows": rows}, name=name)
+        summary = graph.write(cypher, {"rows": rows}, timeout=_BATCH_SECONDS, name=name)
     return Counter({record["state"]: record["row_count"] for record in summary.records})
