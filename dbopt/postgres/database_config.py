@@ -5,6 +5,7 @@ Sources: PostgreSQL 18 chapters 19.11 (client connection defaults) and 32.1 (con
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -58,9 +59,10 @@ def optimized_database_config(  # noqa: PLR0913 - every argument is a setting of
         statement_timeout: seconds for one statement; None: no limit.
         lock_timeout: seconds to wait for a lock; None: no limit.
         idle_in_transaction_timeout: seconds in a transaction without a statement; None: no limit.
-        pool: "auto": Django's native pool where psycopg_pool is installed, else connections live for 60 seconds.
+        pool: "auto": Django's native pool where psycopg_pool is installed and there is no other pooler, else connections
+            live for 60 seconds.
         pooler: "transaction" behind PgBouncer in that mode: no start-up options, no prepared statements,
-            no server-side cursors. Set the timeouts with ALTER ROLE then: see :func:`role_sql`.
+            no server-side cursors. The three limits of the server are not sent then; set them with ALTER ROLE.
         prepare: let the server keep plans of statements that repeat (server-side binding).
         read_only: refuse writes, for a replica.
         sslmode: libpq's; the URL's wins.
@@ -70,7 +72,8 @@ def optimized_database_config(  # noqa: PLR0913 - every argument is a setting of
 
     Raises:
         MissingExtraError: psycopg is not installed.
-        ConfigurationError: the URL cannot be read or names no database; a limit is out of range.
+        ConfigurationError: the URL cannot be read or names no database; a limit is out of range; a transaction pooler
+            would drop what is asked for.
     """
     parts = _parts(url)
     _check_sizes(min_size, max_size)
@@ -93,7 +96,7 @@ def optimized_database_config(  # noqa: PLR0913 - every argument is a setting of
     options = _options(parts, connect_timeout=connect_timeout, sslmode=sslmode, application_name=application_name)
     given = options.pop("options", "")
     if pooler == "transaction":
-        _refuse_options(given)
+        _refuse_options(given, read_only=read_only)
         entry["DISABLE_SERVER_SIDE_CURSORS"] = True
     elif pooler is not None:
         raise ConfigurationError(f'pooler is {pooler!r}; it must be "transaction" or None.')
@@ -102,7 +105,7 @@ def optimized_database_config(  # noqa: PLR0913 - every argument is a setting of
     if prepare and pooler is None:
         # A threshold alone does nothing: Django binds on the client unless told otherwise.
         options |= {"server_side_binding": True, "prepare_threshold": 5}
-    if _use_pool(pool):
+    if _use_pool(pool, pooler):
         options["pool"] = {
             "min_size": min_size,
             "max_size": max_size,
@@ -113,24 +116,6 @@ def optimized_database_config(  # noqa: PLR0913 - every argument is a setting of
     elif pool == "auto":
         entry["CONN_MAX_AGE"] = 60
     return {**entry, "OPTIONS": options, **database}
-
-
-def role_sql(
-    role: str,
-    *,
-    statement_timeout: float = 30,
-    lock_timeout: float = 5,
-    idle_in_transaction_timeout: float = 60,
-) -> list[str]:
-    """Return the statements that give a role the limits which a transaction pooler does not pass on; in seconds."""
-    limits = {
-        "statement_timeout": statement_timeout,
-        "lock_timeout": lock_timeout,
-        "idle_in_transaction_session_timeout": idle_in_transaction_timeout,
-    }
-    _check_seconds(limits)
-    quoted = '"' + role.replace('"', '""') + '"'
-    return [f"ALTER ROLE {quoted} SET {name} = '{round(seconds * 1000)}ms'" for name, seconds in limits.items()]
 
 
 def _parts(url: str) -> dict[str, Any]:
@@ -182,11 +167,31 @@ def _startup_options(given: str, limits: Mapping[str, float | None], *, read_onl
     settings = {name: str(round(seconds * 1000)) for name, seconds in limits.items() if seconds is not None}
     if read_only:
         settings["default_transaction_read_only"] = "on"
-    ours = [f"-c {name}={value}" for name, value in settings.items() if f"{name}=" not in given]
+    names = _parameters(given)
+    ours = [f"-c {name}={value}" for name, value in settings.items() if name not in names]
     return " ".join(filter(None, [given, *ours]))
 
 
-def _refuse_options(given: str) -> None:
+def _parameters(options: str) -> set[str]:
+    """Return which parameters are set by ``-c name=value``, ``-cname=value`` and ``--name=value``.
+
+    As the server reads them (pg_split_opts, ParseLongOption): a backslash keeps a space, a dash is an underscore.
+    """
+    words = iter(re.findall(r"(?:\\.|[^\s\\])+", options, re.DOTALL))
+    names = set()
+    for word in words:
+        if word.startswith(("-c", "--")):
+            assignment = next(words, "") if word == "-c" else word[2:]
+            names.add(assignment.partition("=")[0].replace("-", "_").lower())
+    return names
+
+
+def _refuse_options(given: str, *, read_only: bool) -> None:
+    if read_only:
+        raise ConfigurationError(
+            "read_only=True cannot pass a transaction pooler, which refuses or drops it in silence. "
+            "Set it on the role instead: ALTER ROLE ... SET default_transaction_read_only = on"
+        )
     if given:
         raise ConfigurationError(
             "The database URL has options=..., which a transaction pooler refuses or drops in silence. "
@@ -194,7 +199,8 @@ def _refuse_options(given: str) -> None:
         )
 
 
-def _use_pool(pool: bool | Literal["auto"]) -> bool:
+def _use_pool(pool: bool | Literal["auto"], pooler: str | None) -> bool:
     if pool is True:
         require_extra("psycopg_pool", "postgres")
-    return pool is True or (pool == "auto" and find_spec("psycopg_pool") is not None)
+    # Before a pooler a second pool only makes requests wait twice; connections that stay are as fast.
+    return pool is True or (pool == "auto" and pooler is None and find_spec("psycopg_pool") is not None)

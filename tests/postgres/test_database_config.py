@@ -6,13 +6,14 @@ import copy
 import os
 import subprocess
 import sys
+from urllib.parse import quote
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection, connections
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.postgres import optimized_database_config
-from dbopt.postgres.database_config import role_sql
 
 URL = "postgresql://ann:p%40ss@db.example:6432/shop"
 
@@ -76,6 +77,43 @@ def test_what_the_url_says_wins():
     )
 
 
+OURS = {"statement_timeout": "30000", "lock_timeout": "5000", "idle_in_transaction_session_timeout": "60000"}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("-c lock_timeout=1", {"lock_timeout"}),
+        ("-clock_timeout=1", {"lock_timeout"}),
+        ("--lock-timeout=1", {"lock_timeout"}),
+        ("-c LOCK_TIMEOUT=1  -c statement_timeout=2", {"lock_timeout", "statement_timeout"}),
+        # A name inside of another name, or of a value, is none.
+        ("-c my.lock_timeout=1", set()),
+        ("-c my.note=lock_timeout=1", set()),
+        (r"-c my.note=a\ -c\ lock_timeout=1", set()),
+    ],
+)
+def test_options_of_the_url_leave_out_only_what_they_set_themselves(given, named):
+    entry = optimized_database_config(f"{URL}?options={quote(given)}")
+
+    ours = " ".join(f"-c {name}={value}" for name, value in OURS.items() if name not in named)
+    assert entry["OPTIONS"]["options"] == f"{given} {ours}".strip()
+
+
+def test_behind_a_transaction_pooler_connections_stay_and_are_not_pooled_twice():
+    entry = optimized_database_config(URL, pooler="transaction")
+
+    assert "pool" not in entry["OPTIONS"]
+    assert entry["CONN_MAX_AGE"] == 60
+
+
+def test_behind_a_transaction_pooler_a_pool_may_still_be_asked_for():
+    entry = optimized_database_config(URL, pooler="transaction", pool=True, max_size=3)
+
+    assert entry["OPTIONS"]["pool"]["max_size"] == 3
+    assert entry["CONN_MAX_AGE"] == 0
+
+
 def test_behind_a_transaction_pooler_nothing_is_sent_that_it_refuses():
     entry = optimized_database_config(URL, pooler="transaction", prepare=True)
 
@@ -109,6 +147,14 @@ def test_behind_a_transaction_pooler_nothing_is_sent_that_it_refuses():
         ),
         (URL, {"pooler": "session"}, "pooler is 'session'; it must be \"transaction\" or None."),
         (
+            URL,
+            {"pooler": "transaction", "read_only": True},
+            (
+                "read_only=True cannot pass a transaction pooler, which refuses or drops it in silence. "
+                "Set it on the role instead: ALTER ROLE ... SET default_transaction_read_only = on"
+            ),
+        ),
+        (
             f"{URL}?options=-c%20lock_timeout%3D1",
             {"pooler": "transaction"},
             (
@@ -125,10 +171,6 @@ def test_wrong_input_is_refused_without_showing_the_password(url, arguments, mes
     assert str(caught.value) == message
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
-
-
-def test_limits_for_a_role_are_quoted():
-    assert role_sql('we"b')[0] == 'ALTER ROLE "we""b" SET statement_timeout = \'30000ms\''
 
 
 @pytest.fixture
@@ -156,6 +198,27 @@ def test_server_obeys_the_limits(optimised):
         )
 
         assert cursor.fetchone() == ("200ms", "5s", "1min", "optimised")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("given", "lock_timeout", "note"),
+    [
+        ("-clock_timeout=7s", "7s", ""),
+        ("--LOCK-timeout=7s", "7s", ""),
+        (r"-c my.note=a\ -c\ lock_timeout=7s", "5s", "a -c lock_timeout=7s"),
+        ("-c my.lock_timeout=7s", "5s", ""),
+    ],
+)
+def test_server_reads_the_options_of_the_url_the_same_way(given, lock_timeout, note):
+    settings = connection.settings_dict
+    url = f"postgresql://{settings['USER']}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
+    options = optimized_database_config(f"{url}?options={quote(given)}", pool=False)["OPTIONS"]["options"]
+
+    with psycopg.connect(url, options=options) as plain:
+        shown = plain.execute("SELECT current_setting('lock_timeout'), current_setting('my.note', true)").fetchone()
+
+    assert (shown[0], shown[1] or "") == (lock_timeout, note)
 
 
 @pytest.mark.django_db
