@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from django.db import connections, models
 
+from dbopt.cache.declared import strict_among
 from dbopt.cache.functions import bypass
 from dbopt.cache.keys import tenant_slug
 from dbopt.cache.servers import server
+from dbopt.cache.strict import new_writer
 from dbopt.cache.tables import database_of, model_tables
 from dbopt.cache.tokens import EPOCH, own_tag, tenant_tag
 from dbopt.cache.transactions import watch
@@ -60,15 +62,22 @@ def writes(*written: type[models.Model], using: str | None = None) -> Iterator[N
     Tokens are renewed when the block ends, also after an error, or after the COMMIT of the transaction around it.
     ``using`` names the database; None means all of them.
     """
-    for alias, tags in _model_tags(written, using).items():
-        watch(connections[alias]).will_write(tags)
+    written_tags = _model_tags(written, using)
+    # In an atomic block, what is written is announced before its COMMIT.
+    at_once = (tags for alias, tags in written_tags.items() if not connections[alias].in_atomic_block)
+    strict, writer = strict_among(frozenset().union(*at_once)), new_writer()
+    if strict:
+        # Not under the name of a transaction: those that end inside the block take their own marks away.
+        server().mark(strict, writer=writer)
     try:
         # What the block itself reads may hold rows that are not committed yet.
         with bypass():
             yield
     finally:
-        for alias, tags in _model_tags(written, using).items():
+        for alias, tags in written_tags.items():
             watch(connections[alias]).wrote(tags)
+        if strict:
+            server().renew(strict, writer=writer)
 
 
 def _model_tags(

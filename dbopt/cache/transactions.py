@@ -39,7 +39,8 @@ class TransactionState:
         # a miss, one too few is a wrong answer.
         self.pending: set[str] = set()
         self._rows: Counter[str] = Counter()
-        # The name under which this transaction marked tokens, see dbopt.cache.strict.
+        # Tokens that this transaction marked, and the name under which it did, see dbopt.cache.strict.
+        self._marked: set[str] = set()
         self._writer = b""
         self.is_dirty = False
         self.isolation: str | None = None
@@ -97,7 +98,7 @@ class TransactionState:
             return
         current = server_or_none()
         if current is not None:
-            current.renew(self.pending, writer=self._writer)
+            current.renew(self.pending | self._marked, writer=self._writer)
         if not self.is_open():
             self._forget()
 
@@ -142,11 +143,13 @@ class TransactionState:
         current = server_or_none() if strict else None
         if current is not None:
             self._writer = self._writer or new_writer()
+            self._marked.update(strict)
             current.mark(strict, writer=self._writer)
 
     def _forget(self) -> None:
         self.pending.clear()
         self._rows.clear()
+        self._marked.clear()
         self._writer = b""
         self.is_dirty = False
 
