@@ -248,14 +248,16 @@ class SessionStore(SessionBase):
         data = self._session_cache
         return Record(self._signed(key, data), int(self.get_expiry_age()), _user_of(data))
 
-    def _signed(self, key: str, data: Mapping[str, Any]) -> bytes:
-        # The key is part of the salt: a text that was copied to another key is no session.
-        salt = f"{self.key_salt}:{key}"
-        return signing.dumps(data, salt=salt, serializer=self.serializer, compress=True).encode()
+    def _salt(self, key: str) -> str:
+        # A text that was copied to another key is no session.
+        return f"{self.key_salt}:{key}"
+
+    def _signed(self, key: str, data: Data) -> bytes:
+        return signing.dumps(data, salt=self._salt(key), serializer=self.serializer, compress=True).encode()
 
     def _read(self, key: str, text: bytes) -> Data | None:
         try:
-            data = signing.loads(text.decode(), salt=f"{self.key_salt}:{key}", serializer=self.serializer)
+            data = signing.loads(text.decode(), salt=self._salt(key), serializer=self.serializer)
         except signing.BadSignature:
             logger.warning("Session data corrupted")
             return None
@@ -350,9 +352,8 @@ def _write_rows(keys: Sequence[str]) -> Iterable[str]:
     for key, text in zip(keys, texts, strict=True):
         found = store._found(key, text)  # noqa: SLF001 - the same module
         if found is not None:
-            ends = store.get_expiry_date(
-                modification=datetime.fromtimestamp(found.signed_at, UTC), expiry=found.data.get("_session_expiry")
-            )
+            saved = timezone.now() - timedelta(seconds=time.time() - found.signed_at)
+            ends = store.get_expiry_date(modification=saved, expiry=found.data.get("_session_expiry"))
             rows.update(key, data=store.encode(found.data), ends=ends)
     # Another process may have written an older state over a newer one: whoever did so finds it out here.
     return [key for key, text, now in zip(keys, texts, records().read_many(keys), strict=True) if text != now]
