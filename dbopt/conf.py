@@ -46,6 +46,7 @@ class CacheSettings:
     function_writes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     replica_lag: float = _at_least(0, 2.0)
     local: bool = False
+    local_bytes: int = _at_least(0, 16 * 1024 * 1024)
     connect_timeout: float = _at_least(0.001, 0.1)
     socket_timeout: float = _at_least(0.001, 0.2)
     max_value_bytes: int = _at_least(1, 512 * 1024)

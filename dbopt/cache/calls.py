@@ -57,8 +57,10 @@ class Call:
 
     def look(self) -> Look | None:
         """Ask the server for the value and its tokens, in one round trip; None while it is out of reach."""
+        # Only the first look: who waits for what another process computes has to ask for it.
+        local = self._accept and not self._asked_at and self._spec.local and self._spec.level != STRICT
         self._asked_at = time.monotonic()
-        return self._server.look(self.key, (*self._place.head, *self._spec.ahead, *self._rows))
+        return self._server.look(self.key, (*self._place.head, *self._spec.ahead, *self._rows), local=local)
 
     def hit(self, look: Look) -> Envelope | None:
         """Return a valid value where nothing else is to do; neither waits nor asks anybody."""
@@ -71,6 +73,8 @@ class Call:
         if look is None:
             return None
         found = self._found(look)
+        if found is not None and self._spec.local:
+            self._server.keep(self.key, look)
         if found is not None and not self._is_due():
             return found
         self.fill = self._prepare(look)

@@ -24,11 +24,14 @@ class Cluster:
         client = self._connected()
         return client.get_node_from_key(key).name
 
-    def new_connection(self, place: Any) -> Any:
+    def new_connection(self, place: Any, **options: Any) -> Any:
         """Return a connection to a node that is not connected yet."""
         client = self._connected()
-        pool = client.get_redis_connection(client.get_node(node_name=place)).connection_pool
-        return pool.connection_class(**pool.connection_kwargs)
+        node = client.get_node(node_name=place)
+        if node is None:
+            raise ConnectionError(f"{place} has left the cluster.")
+        pool = client.get_redis_connection(node).connection_pool
+        return pool.connection_class(**{**pool.connection_kwargs, **options})
 
     def look_again(self) -> None:
         """Ask the nodes that are left which of them holds what."""
@@ -40,8 +43,8 @@ class Cluster:
         return self._connected().execute_command(*command.words)
 
     def places(self) -> list[Any]:
-        """Return all primaries."""
-        return [node.name for node in self._connected().get_primaries()]
+        """Return all primaries, as far as they are known; connects nowhere."""
+        return [] if self._client is None else [node.name for node in self._client.get_primaries()]
 
     def _connected(self) -> Any:
         # Built here and not at once: a client of a cluster connects when it is made.

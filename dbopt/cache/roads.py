@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dbopt.exceptions import require_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from dbopt.cache.lineage import Lineage
 
@@ -54,8 +54,11 @@ class Network(Protocol):
     def place_of(self, key: str) -> Hashable:
         """Return the place where a key lies; may connect in order to find out."""
 
-    def new_connection(self, place: Hashable) -> Any:
-        """Return a connection that is not connected yet."""
+    def new_connection(self, place: Hashable, **options: Any) -> Any:
+        """Return a connection that is not connected yet; options replace those of the settings."""
+
+    def places(self) -> Sequence[Hashable]:
+        """Return all places that are known; connects nowhere."""
 
     def look_again(self) -> None:
         """Note that a place failed: keys may lie elsewhere by now."""
@@ -67,12 +70,13 @@ class Network(Protocol):
 class Road:
     """Sends commands to where their keys lie and returns the answers. Thread-safe; belongs to one process."""
 
-    def __init__(self, network: Network, lineage: Lineage) -> None:
+    def __init__(self, network: Network, lineage: Lineage, *, replaced: Callable[[], object]) -> None:
         self._errors = errors = require_extra("redis.exceptions", "redis")
         self.faults: tuple[type[Exception], ...] = (errors.RedisError, errors.RedisClusterException, OSError)
         self.refusals: type[Exception] = errors.ResponseError
         self._network = network
         self._lineage = lineage
+        self._replaced = replaced
         self._idle: dict[Hashable, list[Any]] = {}
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
@@ -100,6 +104,7 @@ class Road:
         if self._lineage.settled(strangers, answers):
             # Another server stands in the old one's place: nothing that is connected to that one may be asked again.
             self.close()
+            self._replaced()
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         try:

@@ -20,6 +20,7 @@ from dbopt.cache.declared import needs_server_clock
 from dbopt.cache.entries import new_marker
 from dbopt.cache.keys import token_key
 from dbopt.cache.lineage import Lineage
+from dbopt.cache.local import LocalCopy, removal_tag
 from dbopt.cache.roads import Command, Road, Script
 from dbopt.cache.strict import CREATE, MARK, REAP, RENEW, token_commands
 from dbopt.cache.tokens import EPOCH, TOKEN_SECONDS, new_token
@@ -81,15 +82,35 @@ class CacheServer:
         )
         self._is_cluster = uses_cluster(section)
         self._lineage = Lineage(self.namespace, token_ms=self._token_ms, is_cluster=self._is_cluster)
-        self._road = Road(build_network(section), self._lineage)
+        network = build_network(section)
+        self._local = LocalCopy(network, self._lineage, self.namespace, max_bytes=section.local_bytes)
+        self._road = Road(network, self._lineage, replaced=self._local.restart)
         self._payer = Payer(self.debt, self.pay, seconds=max(section.breaker_seconds, 0.05))
 
-    def look(self, key: str, tags: Sequence[str]) -> Look | None:
-        """Read a value and tokens in one round trip; None while the server is out of reach."""
+    def look(self, key: str, tags: Sequence[str], *, local: bool = False) -> Look | None:
+        """Read a value and tokens in one round trip, or in none; None while the server is out of reach.
+
+        Args:
+            key: the value's key.
+            tags: whose tokens to read.
+            local: whether a copy in this process will do; what comes from the server may then be kept for it.
+        """
         if self.debt and not self.pay():
             return None
-        found = self._read([key, *self._token_keys(tags)])
-        return None if found is None else Look(found[0], dict(zip(tags, found[1:], strict=True)))
+        if not local:
+            return self._look(key, tags)
+        look = self._local.look(key, tags)
+        if look is not None:
+            return look
+        mark = self._local.expect(tags)
+        look = self._look(key, tags)
+        if mark is not None:
+            self._local.fetched(mark, tags, look)
+        return look
+
+    def keep(self, key: str, look: Look) -> None:
+        """Keep a look whose value is valid, for later ones with ``local=True``."""
+        self._local.keep(key, look)
 
     def peek(self, tags: Sequence[str]) -> dict[str, bytes | None] | None:
         """Read tokens without creating any; None while the server is out of reach."""
@@ -162,7 +183,13 @@ class CacheServer:
             key: the value's key.
             fallback: the tag that is owed instead when the server does not take it.
         """
-        if self._ask(Command(key, ("SET", key, new_marker(), "PX", int(MARKER_SECONDS * 1000)))) is not None:
+        told = token_key(self.namespace, removal_tag(self.namespace, key))
+        answers = self._ask(
+            Command(key, ("SET", key, new_marker(), "PX", int(MARKER_SECONDS * 1000))),
+            Command(told, ("SET", told, "", "PX", 1)),
+        )
+        self._local.drop([key])
+        if answers is not None:
             return True
         self.debt.owe({fallback})
         self._payer.start()
@@ -230,7 +257,12 @@ class CacheServer:
     def close(self) -> None:
         """Close the connections and stop paying debts in the background; debts stay known."""
         self._payer.close()
+        self._local.close()
         self._road.close()
+
+    def _look(self, key: str, tags: Sequence[str]) -> Look | None:
+        found = self._read([key, *self._token_keys(tags)])
+        return None if found is None else Look(found[0], dict(zip(tags, found[1:], strict=True)))
 
     def _token_keys(self, tags: Sequence[str]) -> list[str]:
         return [token_key(self.namespace, tag) for tag in tags]
@@ -264,7 +296,8 @@ class CacheServer:
         return self._read(keys, *creating)
 
     def _deliver(self, tags: Iterable[str], *, writer: bytes = b"") -> bool:
-        keys = self._token_keys(sorted(tags))
+        wanted = sorted(tags)
+        keys = self._token_keys(wanted)
         if needs_server_clock():
             commands = self._token_commands(RENEW, keys, writer=writer)
         else:
@@ -274,6 +307,8 @@ class CacheServer:
             return self._ask(*commands) is not None
         finally:
             self._lineage.renewed()
+            # After the server has the new ones: a fetch that began before it had them keeps nothing either.
+            self._local.drop(wanted)
 
     def _token_commands(self, operation: str, keys: Sequence[str], *, writer: bytes = b"") -> list[Command]:
         hold_off = dbopt_settings.cache.replica_lag

@@ -89,10 +89,10 @@ class Proxy:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def lead_to(self, port):
-        """Lead to another server from now on; connections to the old one end."""
+    def lead_to(self, port, *, cut=True):
+        """Lead to another server from now on; connections to the old one end, unless they are not cut."""
         self._target = port
-        for pair in list(self._pairs):
+        for pair in list(self._pairs) if cut else []:
             _end(pair)
 
     def block(self):
