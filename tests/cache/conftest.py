@@ -82,9 +82,9 @@ class Gate:
         self._holder.execute("SELECT pg_advisory_unlock_all()")
 
 
-def connect():
+def connect(**options):
     """A connection that Django knows nothing of."""
-    parameters = connections["default"].get_connection_params()
+    parameters = {**connections["default"].get_connection_params(), **options}
     return psycopg.connect(
         autocommit=True, **{k: parameters[k] for k in ("host", "port", "user", "password", "dbname") if k in parameters}
     )
