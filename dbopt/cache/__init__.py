@@ -11,13 +11,13 @@ from dbopt.exports import lazy_exports
 
 if TYPE_CHECKING:
     from dbopt.cache.aggregates import cached_metrics as cached_metrics
-    from dbopt.cache.counters import statistics as statistics
     from dbopt.cache.functions import bypass as bypass
     from dbopt.cache.functions import cached_query as cached_query
     from dbopt.cache.invalidation import invalidate as invalidate
     from dbopt.cache.invalidation import invalidate_all as invalidate_all
     from dbopt.cache.invalidation import invalidate_tenant as invalidate_tenant
     from dbopt.cache.invalidation import writes as writes
+    from dbopt.cache.totals import statistics as statistics
     from dbopt.cache.warmers import warm as warm
     from dbopt.cache.warmers import warms as warms
 
@@ -31,7 +31,7 @@ __getattr__ = lazy_exports(
         "invalidate": "invalidation",
         "invalidate_all": "invalidation",
         "invalidate_tenant": "invalidation",
-        "statistics": "counters",
+        "statistics": "totals",
         "warm": "warmers",
         "warms": "warmers",
         "writes": "invalidation",

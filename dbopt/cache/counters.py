@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dbopt.cache.servers import known_debt, known_faults
 from dbopt.signals import announce, cache_read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 HIT = "hit"
 MISS = "miss"
@@ -18,6 +14,11 @@ STALE = "stale"
 OLD = "old"
 BYPASS = "bypass"
 ERROR = "error"
+
+# Latency of answers from the cache, in buckets of microseconds: bucket n holds what took less than 2 ** n.
+BUCKETS = 26
+
+_ANSWERED = frozenset({HIT, OLD})
 
 
 class FunctionCounters:
@@ -36,13 +37,14 @@ class FunctionCounters:
         self.sets = 0
         self.stored_bytes = 0
         self.waits = 0
-        self.seconds = 0.0
+        self.latencies = [0] * BUCKETS
 
     def count(self, outcome: str, *, reason: str | None, seconds: float) -> None:
         """Count a call, and announce it."""
         with self._lock:
             self.outcomes[outcome] += 1
-            self.seconds += seconds
+            if outcome in _ANSWERED:
+                self.latencies[min(int(seconds * 1e6).bit_length(), BUCKETS - 1)] += 1
             if outcome == BYPASS:
                 self.bypasses[reason or ""] += 1
         announce(
@@ -90,6 +92,7 @@ class FunctionCounters:
                 "waits": self.waits,
                 "sets": self.sets,
                 "sizeBytes": self.stored_bytes,
+                "latencies": {number: count for number, count in enumerate(self.latencies) if count},
             }
 
 
@@ -116,49 +119,8 @@ def reset_statistics() -> None:
         counters.reset()
 
 
-def statistics() -> dict[str, Any]:
-    """Return what cached functions did in this process since it began.
-
-    Returns:
-        ``overall``, ``byPrefix`` and ``byName``, each with hits, servedStale (hits whose value a write had made wrong),
-        misses (stale ones included), stale (a value was there, but a write had made it wrong), hitRate (0..1, None
-        without traffic), waits (for another caller that computed the same), sets, sizeBytes (stored in total, not what is held now), errors (calls answered
-        by the database because the cache was out of reach), bypass and refused (counts by reason); and ``debt``,
-        the renewals that the cache server has not received yet; ``faults``, how often it failed, by the error's class.
-        A prefix is what stands before the first colon of a name; a name without one is its own.
-    """
+def snapshots() -> dict[str, dict[str, Any]]:
+    """Return the counters of all names in this process."""
     with _registry.lock:
         found = sorted(_registry.by_name.values(), key=lambda counters: counters.name)
-    by_name = {counters.name: counters.snapshot() for counters in found}
-    prefixes: dict[str, list[dict[str, Any]]] = {}
-    for counters in found:
-        prefixes.setdefault(counters.prefix, []).append(by_name[counters.name])
-    return {
-        "overall": _total(by_name.values()),
-        "byPrefix": {prefix: _total(parts) for prefix, parts in prefixes.items()},
-        "byName": {name: _total([part]) for name, part in by_name.items()},
-        "debt": known_debt(),
-        "faults": known_faults(),
-    }
-
-
-def _total(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    total: dict[str, Any] = {
-        "hits": 0,
-        "servedStale": 0,
-        "misses": 0,
-        "stale": 0,
-        "errors": 0,
-        "waits": 0,
-        "sets": 0,
-        "sizeBytes": 0,
-        "bypass": Counter(),
-        "refused": Counter(),
-    }
-    for part in parts:
-        for key, value in part.items():
-            total[key] += Counter(value) if isinstance(value, dict) else value
-    total["bypass"], total["refused"] = dict(total["bypass"]), dict(total["refused"])
-    looked = total["hits"] + total["misses"]
-    total["hitRate"] = total["hits"] / looked if looked else None
-    return total
+    return {counters.name: counters.snapshot() for counters in found}

@@ -15,6 +15,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
+from dbopt.cache import totals
 from dbopt.cache.calls import Call
 from dbopt.cache.counters import BYPASS, ERROR, counters_of
 from dbopt.cache.envelopes import Envelope, model_absent
@@ -177,6 +178,8 @@ class CachedFunction(Generic[P, R]):
             return self._compute(call, args, kwargs, accept=accept, started=started)
         finally:
             call.leave()
+            if totals.is_due():
+                totals.push()
 
     def _compute(self, call: Call, args: Any, kwargs: Any, *, accept: bool, started: float) -> Envelope:
         if call.fill is None:
@@ -217,6 +220,8 @@ class CachedFunction(Generic[P, R]):
                 await asyncio.shield(sync_to_async(call.leave)())
             else:
                 call.leave()
+            if totals.is_due():
+                await sync_to_async(totals.push)()
 
     async def _compute_async(self, call: Call, args: Any, kwargs: Any, *, accept: bool, started: float) -> Envelope:
         function = cast("Callable[..., Any]", self._function)

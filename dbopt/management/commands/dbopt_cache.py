@@ -16,12 +16,12 @@ from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, OperationalError, connections
 
-from dbopt.cache.counters import statistics
 from dbopt.cache.invalidation import invalidate, invalidate_all, invalidate_tenant
 from dbopt.cache.listening import backlog, require_notes, take_notes
 from dbopt.cache.patterns import count_pattern, delete_pattern
 from dbopt.cache.servers import server
 from dbopt.cache.tokens import function_tag
+from dbopt.cache.totals import statistics
 from dbopt.cache.triggers import install, remove, status, watched_models
 from dbopt.cache.warmers import warm
 from dbopt.exceptions import CacheUnreachableError, ConfigurationError, MissingExtraError
@@ -105,7 +105,8 @@ exit codes: 0 done, 1 something was left (see the message), 2 wrong use, 3 serve
             raise CommandError(complaint, returncode=answer["returncode"])
 
     def _stats(self, options: dict[str, Any]) -> dict[str, Any]:
-        return statistics()
+        # What this process itself did is nothing.
+        return statistics(scope="all")
 
     def _invalidate(self, options: dict[str, Any]) -> dict[str, Any]:
         delivered = _invalidate_what(options)
