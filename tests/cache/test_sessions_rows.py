@@ -299,6 +299,8 @@ def test_thread_writes_after_the_delay_and_ends(settings):
 @pytest.mark.django_db(transaction=True)
 def test_rows_are_written_when_the_process_ends():
     session = stored(a=1)
+    session["a"] = 2
+    session.save()
     connections.close_all()
     pid = os.fork()
     if pid == 0:
@@ -313,7 +315,7 @@ def test_rows_are_written_when_the_process_ends():
             os._exit(0)
     os.waitpid(pid, 0)
 
-    assert row_of(session) == {"a": 1, "b": 2}
+    assert row_of(session) == {"a": 2, "b": 2}
 
 
 def test_forked_child_writes_only_its_own_changes():
@@ -324,7 +326,7 @@ def test_forked_child_writes_only_its_own_changes():
     if pid == 0:
         session_rows.write_now()
         session_rows._behind.close()
-        os._exit(0 if session_rows._behind.pid != os.getpid() else 1)
+        os._exit(0 if session_rows._behind._keys == {session.session_key} else 1)
 
     _, status = os.waitpid(pid, 0)
 
