@@ -87,6 +87,11 @@ class CacheServer:
         self._road = Road(network, self._lineage, replaced=self._local.restart)
         self._payer = Payer(self.debt, self.pay, seconds=max(section.breaker_seconds, 0.05))
 
+    @property
+    def round_trips(self) -> int:
+        """How often this process asked the server since it began; near enough when several threads ask at once."""
+        return self._road.round_trips
+
     def look(self, key: str, tags: Sequence[str], *, local: bool = False) -> Look | None:
         """Read a value and tokens in one round trip, or in none; None while the server is out of reach.
 

@@ -7,6 +7,7 @@ block begins, so nothing is left behind when that fails. Whether a transaction i
 from __future__ import annotations
 
 from collections import Counter
+from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -29,6 +30,9 @@ _IDLE, _IN_ERROR, _UNKNOWN = 0, 3, 4
 
 _ATTRIBUTE = "dbopt_cache_state"
 
+# Set by dbopt.testing, for one thread: in a test whose keys are its own, the test's transaction counts for none.
+tests_are_transparent: ContextVar[bool] = ContextVar("dbopt_cache_tests_are_transparent", default=False)
+
 
 class TransactionState:
     """What one connection's current transaction did. Belongs to the thread that owns the connection."""
@@ -49,7 +53,7 @@ class TransactionState:
     def is_open(self) -> bool:
         """Tell whether the database has a transaction open on this connection."""
         raw = self._connection.connection
-        if raw is None:
+        if raw is None or self._is_in_test_alone():
             return False
         status = getattr(getattr(raw, "info", None), "transaction_status", None)
         if status is not None:
@@ -69,7 +73,7 @@ class TransactionState:
 
     def will_write(self, tags: Iterable[str]) -> None:
         """Note a write that comes now. Inside an atomic block nobody else sees it before the COMMIT is announced."""
-        if not self._connection.in_atomic_block:
+        if not self._is_in_block():
             self._mark(tags)
 
     def will_commit(self) -> None:
@@ -112,7 +116,7 @@ class TransactionState:
 
     def saw_isolation(self, level: str, *, of_session: bool = False) -> None:
         """Note that a statement set the isolation level, of the open transaction or of the session's later ones."""
-        if self.is_open() or self._connection.in_atomic_block:
+        if self.is_open() or self._is_in_block():
             # Held until the transaction ends, so that the session's default is asked after it, also if it is undone.
             self.isolation = self._current_level() if of_session else level.upper()
         self._defaults.clear()
@@ -123,6 +127,8 @@ class TransactionState:
         if connection.connection is None:
             return None
         self.settle()
+        if self._is_in_test_alone():
+            return None
         is_open = self.is_open()
         if not connection.in_atomic_block:
             return "manual" if is_open or not connection.autocommit else None
@@ -130,6 +136,16 @@ class TransactionState:
             return "dirty"
         # Only here: without a transaction each statement has a snapshot of its own, younger than the tokens.
         return None if self._level() in _FRESH_LEVELS else "isolation"
+
+    def _is_in_block(self) -> bool:
+        return self._connection.in_atomic_block and not self._is_in_test_alone()
+
+    def _is_in_test_alone(self) -> bool:
+        """Tell whether nothing is open but the transaction that Django's TestCase wraps around a test."""
+        if not tests_are_transparent.get():
+            return False
+        blocks = self._connection.atomic_blocks
+        return bool(blocks) and all(getattr(block, "_from_testcase", False) for block in blocks)
 
     def _add_row(self, tag: str, bulk: str) -> None:
         self._rows[bulk] += 1

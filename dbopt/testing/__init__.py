@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dbopt.testing import services
     from dbopt.testing.assertions import assert_uses_index
+    from dbopt.testing.caching import cache_namespace, count_cache_operations
 
-__all__ = ["assert_uses_index", "services"]
+__all__ = ["assert_uses_index", "cache_namespace", "count_cache_operations", "services"]
 
-_MODULES = {"assert_uses_index": "dbopt.testing.assertions"}
+_MODULES = {
+    "assert_uses_index": "dbopt.testing.assertions",
+    "cache_namespace": "dbopt.testing.caching",
+    "count_cache_operations": "dbopt.testing.caching",
+}
 
 
 def __getattr__(name: str) -> object:
