@@ -2,8 +2,8 @@
 
 ::
 
-    NS:s:key      a session as its store signed it; empty for some minutes after it was removed
-    NS:su:user    a sorted set: the keys of a user's sessions, by the second at which they end
+    NS:session:key      a session as its store signed it; empty for some minutes after it was removed
+    NS:sessions:user    a sorted set: the keys of a user's sessions, by the second at which they end
 
 Each script touches one key, so a Redis Cluster runs them, too. A session is put into the index before it exists and
 stays there until it ended, and a mark refuses what comes late: nobody's sessions can be removed with one left over.
@@ -176,11 +176,11 @@ class SessionRecords:
             self._client.close()
 
     def _key(self, key: str) -> str:
-        return f"{self._namespace}:s:{key}"
+        return f"{self._namespace}:session:{key}"
 
     def _index(self, user: str) -> str:
         # A digest: the primary key of a user may be a name or an address.
-        return f"{self._namespace}:su:{digest(user.encode())}"
+        return f"{self._namespace}:sessions:{digest(user.encode())}"
 
     def _list(self, pipeline: Any, key: str, record: Record) -> None:
         if record.user is not None and record.seconds > 0:

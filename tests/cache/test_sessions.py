@@ -515,7 +515,7 @@ def test_share_is_that_of_the_settings(share, trips, clock, valkey, commands):
 def test_renewed_session_stays_in_its_users_index(clock, valkey):
     session = aged(clock, valkey, of_user(7, a=1), 2 * DAY)
     before = sessions_of(user(7))[0].ends
-    (index,) = valkey.keys("*:su:*")
+    (index,) = valkey.keys("*:sessions:*")
     valkey.zincrby(index, -2 * DAY, session.session_key)
 
     visit(read, session.session_key)
@@ -616,7 +616,7 @@ def test_new_key_that_a_revocation_overtakes_is_refused(monkeypatch):
 
 def test_index_forgets_what_ended(valkey):
     first, second = of_user(7), of_user(7)
-    (index,) = valkey.keys("*:su:*")
+    (index,) = valkey.keys("*:sessions:*")
     assert valkey.zcard(index) == 2
     # As if time had passed.
     valkey.zadd(index, {first.session_key: time.time() - 1})
@@ -628,7 +628,7 @@ def test_index_forgets_what_ended(valkey):
 
 def test_index_forgets_what_was_deleted(valkey):
     first, second = of_user(7), of_user(7)
-    (index,) = valkey.keys("*:su:*")
+    (index,) = valkey.keys("*:sessions:*")
 
     first.flush()
 
@@ -641,7 +641,7 @@ def test_index_lives_as_long_as_its_longest_session(valkey):
     short.update({"_auth_user_id": "7", "_session_expiry": 60})
     short.save()
 
-    (index,) = valkey.keys("*:su:*")
+    (index,) = valkey.keys("*:sessions:*")
 
     assert 14 * DAY < valkey.ttl(index) <= 14 * DAY + 60
 

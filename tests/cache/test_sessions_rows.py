@@ -469,4 +469,4 @@ def test_login_request_logout_of_a_real_user(write_behind, settings, valkey):
 
     client.logout()
     assert sessions_of(person) == []
-    assert {valkey.get(key) for key in valkey.keys("*:s:*")} == {b""}
+    assert {valkey.get(key) for key in valkey.keys("*:session:*")} == {b""}

@@ -63,7 +63,7 @@ def again(session):
 
 def place(session):
     """Its key in Redis."""
-    return f"{settings.CACHES['default'].get('KEY_PREFIX') or ''}:{dbopt_settings.cache.prefix}:s:{session.session_key}".lstrip(
+    return f"{settings.CACHES['default'].get('KEY_PREFIX') or ''}:{dbopt_settings.cache.prefix}:session:{session.session_key}".lstrip(
         ":"
     )
 
