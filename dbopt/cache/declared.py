@@ -65,7 +65,12 @@ def written_by(functions: Iterable[str]) -> frozenset[str]:
     Raises:
         ConfigurationError: it names a model that is not installed.
     """
-    if not dbopt_settings.cache.function_writes:
+    try:
+        declared = dbopt_settings.cache.function_writes
+    except ConfigurationError:
+        # Settings that cannot be read are told by a system check, not by each statement.
+        return frozenset()
+    if not declared:
         return frozenset()
     written = _declared().functions
     return frozenset().union(*(written[name] for name in functions if name in written))

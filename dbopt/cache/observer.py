@@ -222,7 +222,7 @@ def _isolation(statement: Statement) -> str | None:
 
 def _is_tableless(statement: Statement) -> bool:
     if statement.operation == "txn":
-        return True
+        return statement.statements == 1
     return statement.verb in ("select", "values") and not statement.functions and " FROM " not in statement.text
 
 
