@@ -20,7 +20,7 @@ def build(
     model: type[Model], *, database: str | None, names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
 ) -> list[Any]:
     """Return an instance for each row; columns that are not in ``names`` are deferred."""
-    if not is_plain(model) or pre_init.has_listeners(model) or post_init.has_listeners(model):
+    if not is_unwatched(model):
         return [model.from_db(database, names, row) for row in rows]
     new, built = object.__new__, []
     for row in rows:
@@ -33,6 +33,11 @@ def build(
         held.update(zip(names, row, strict=True))
         built.append(instance)
     return built
+
+
+def is_unwatched(model: type[Model]) -> bool:
+    """Tell whether nobody could notice that instances are made without ``Model.__init__``."""
+    return is_plain(model) and not pre_init.has_listeners(model) and not post_init.has_listeners(model)
 
 
 @cache

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbopt.graphql.loaders import DataLoader as DataLoader
     from dbopt.graphql.model_loaders import ModelLoader as ModelLoader
     from dbopt.graphql.model_loaders import RelatedLoader as RelatedLoader
+    from dbopt.graphql.projection import requires as requires
     from dbopt.graphql.registry import clear_loaders as clear_loaders
     from dbopt.graphql.relations import optimize as optimize
     from dbopt.graphql.views import GraphQLView as GraphQLView
@@ -30,6 +31,7 @@ __all__ = [
     "RelatedLoader",
     "clear_loaders",
     "optimize",
+    "requires",
 ]
 
 __getattr__ = lazy_exports(
@@ -44,6 +46,7 @@ __getattr__ = lazy_exports(
         "RelatedLoader": "model_loaders",
         "clear_loaders": "registry",
         "optimize": "relations",
+        "requires": "projection",
     },
     extra="graphql",
 )

@@ -6,6 +6,7 @@ from itertools import repeat
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
+from django.db.models import QuerySet
 from graphql import GraphQLAbstractType, GraphQLError, GraphQLLeafType, GraphQLObjectType, Undefined
 from graphql.pyutils import inspect, is_iterable
 from promise import Promise
@@ -118,9 +119,11 @@ def _complete_lists(run: Run, cells: Cells) -> None:
     values: list[Any] = []
     rows: list[int] = []
     places = Items()
+    # A queryset that many objects share is read once, as it would be by itself.
+    shared: dict[int, list[Any]] = {}
     for position, value in enumerate(cells.values):
         try:
-            items = value if type(value) is list else _listed(cells, value)
+            items = value if type(value) is list else _listed(run, cells, value, shared)
         except Exception as error:  # noqa: BLE001  # iterating may run user code or SQL: it is an error of this field
             _fail(run, cells, position, error)
             continue
@@ -135,7 +138,12 @@ def _complete_lists(run: Run, cells: Cells) -> None:
         complete(run, Cells(cells.batch, cells.field, values, rows=rows, items=places))
 
 
-def _listed(cells: Cells, value: Any) -> list[Any]:
+def _listed(run: Run, cells: Cells, value: Any, shared: dict[int, list[Any]]) -> list[Any]:
+    if run.rows is not None and isinstance(value, QuerySet):
+        items = shared.get(id(value))
+        if items is None:
+            items = shared[id(value)] = list(run.rows.prepare(value, run.context, cells.field.named_type))
+        return items
     if not is_iterable(value):
         raise GraphQLError(f"Expected Iterable, but did not find one for field '{cells.field.coordinate}'.")
     return list(value)

@@ -12,6 +12,7 @@ from django.db.models import ForeignKey, ManyToManyField, ManyToManyRel, ManyToO
 from promise import Promise
 
 from dbopt.graphql.loaders import DataLoader
+from dbopt.graphql.rows import Reading, keyed
 
 if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo
@@ -25,10 +26,12 @@ class RowLoader(DataLoader[Any, Any]):
 
     Attributes:
         node_type: graphene type whose ``get_queryset(queryset, info)`` decides what may be seen.
+        reading: which columns are read, and whether instances are made the quick way.
         info: of the first field that loads; for `node_type`. Its path says nothing: the loader serves many fields.
     """
 
     node_type: Any = None
+    reading: Reading = Reading()
     info: GraphQLResolveInfo | None = None
 
     def rows(self) -> QuerySet[Any]:
@@ -87,8 +90,9 @@ class ModelLoader(RowLoader):
 
     def batch_load(self, keys: list[Any]) -> dict[Any, Any]:
         """Load rows in one statement."""
-        rows = self.get_queryset().filter(**{f"{self._field.name}__in": keys})
-        return {getattr(row, self._field.attname): row for row in rows}
+        name = self._field.attname
+        rows = self.reading.prepare(keyed(self.get_queryset(), self._field, keys), name)
+        return {getattr(row, name): row for row in rows}
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,12 @@ class ForeignKeyPath:
         """What of a parent the rows point at."""
         return self.foreign_key.target_field.attname  # type: ignore[no-any-return]
 
-    def rows_by_key(self, rows: QuerySet[Any], keys: Sequence[Any]) -> dict[Any, list[Any]]:
+    def rows_by_key(self, rows: QuerySet[Any], keys: Sequence[Any], reading: Reading) -> dict[Any, list[Any]]:
         """Return the rows of each parent that has some, in one statement."""
         found = defaultdict(list)
-        for row in rows.filter(**{f"{self.foreign_key.name}__in": keys}):
-            found[getattr(row, self.foreign_key.attname)].append(row)
+        name = self.foreign_key.attname
+        for row in reading.prepare(keyed(rows, self.foreign_key, keys), name):
+            found[getattr(row, name)].append(row)
         return found
 
 
@@ -132,21 +137,21 @@ class ThroughPath:
         """What of a parent the pairs point at."""
         return self.source.target_field.attname  # type: ignore[no-any-return]
 
-    def rows_by_key(self, rows: QuerySet[Any], keys: Sequence[Any]) -> dict[Any, list[Any]]:
+    def rows_by_key(self, rows: QuerySet[Any], keys: Sequence[Any], reading: Reading) -> dict[Any, list[Any]]:
         """Return the rows of each parent that has some, in two statements: pairs, then rows.
 
         One statement would join the pairs, and a get_queryset that filters on the same relation would share that join:
         it would then filter the pairs too.
         """
-        pairs = self.source.model._base_manager.using(rows.db).filter(**{f"{self.source.name}__in": keys})
-        key_of = self.target.target_field.attname
+        pairs = keyed(self.source.model._base_manager.using(rows.db), self.source, keys)
+        key = self.target.target_field
         targets = defaultdict(list)
         for source, target in pairs.values_list(self.source.attname, self.target.attname):
             targets[target].append(source)
         found = defaultdict(list)
         if targets:
-            for row in rows.filter(**{f"{self.target.target_field.name}__in": list(targets)}):
-                for source in targets[getattr(row, key_of)]:
+            for row in reading.prepare(keyed(rows, key, targets), key.attname):
+                for source in targets[getattr(row, key.attname)]:
                     found[source].append(row)
         return found
 
@@ -202,5 +207,6 @@ class RelatedLoader(RowLoader):
     def batch_load(self, keys: list[Any]) -> list[list[Any]]:
         """Load the rows of all parents."""
         rows = self.get_queryset()
-        found = self.path.rows_by_key(rows.order_by(*self.order_by) if self.order_by else rows, keys)
+        rows = rows.order_by(*self.order_by) if self.order_by else rows
+        found = self.path.rows_by_key(rows, keys, self.reading)
         return [found.get(key, []) for key in keys]

@@ -16,6 +16,7 @@ from graphene_django import DjangoListField, DjangoObjectType
 from graphql import GraphQLField, GraphQLList, GraphQLNonNull, GraphQLObjectType
 
 from dbopt.graphql.model_loaders import ModelLoader, RelatedLoader, path_of
+from dbopt.graphql.projection import EXTENSION, Projector, projector_of, reading_of
 
 if TYPE_CHECKING:
     from dbopt.graphql.loaders import Column
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _NOT_LOADED: Any = object()
 
 
-def optimize(schema: graphene.Schema) -> graphene.Schema:
+def optimize(schema: graphene.Schema, *, projection: bool = True, fast_rows: bool = True) -> graphene.Schema:
     """Put loaders behind every stock relation field of a schema, and return the schema.
 
     Foreign keys, one-to-one and many-to-many relations, in both directions, between DjangoObjectTypes.
@@ -36,14 +37,28 @@ def optimize(schema: graphene.Schema) -> graphene.Schema:
     the target type's ``get_queryset``, called once a batch; what a parent has loaded already
     (select_related, prefetch_related) is used only where that type has no ``get_queryset`` of its own.
     A second call changes nothing.
+
+    Args:
+        schema: changed in place.
+        projection: read only the columns that an operation's selections of a type need, in loaders and in
+            querysets that resolvers return.
+        fast_rows: make instances without ``Model.__init__`` where nothing could notice.
     """
-    for named in schema.graphql_schema.type_map.values():
+    core = schema.graphql_schema
+    if projector_of(core) is not None:
+        return schema
+    projector = core.extensions[EXTENSION] = Projector(core, projection=projection, fast_rows=fast_rows)
+    for named in core.type_map.values():
         node_type: Any = getattr(named, "graphene_type", None)
-        if isinstance(named, GraphQLObjectType) and _is_node_type(node_type) and not node_type._meta.default_resolver:
-            for name, declared in node_type._meta.fields.items():
-                field = named.fields.get(_field_name(declared, name, named))
-                if field is not None and _is_stock(node_type, name, declared):
-                    _optimize_field(node_type, name, field)
+        if isinstance(named, GraphQLObjectType) and _is_node_type(node_type):
+            declared = {
+                _field_name(field, name, named): (name, field) for name, field in node_type._meta.fields.items()
+            }
+            if not node_type._meta.default_resolver:
+                for key, (name, field) in declared.items():
+                    if key in named.fields and _is_stock(node_type, name, field):
+                        _optimize_field(node_type, name, named.fields[key])
+            projector.add(named, node_type, {key: field for key, (_, field) in declared.items()})
     return schema
 
 
@@ -76,7 +91,7 @@ def _is_stock(node_type: Any, name: str, declared: Any) -> bool:
 def _optimize_field(node_type: Any, name: str, field: GraphQLField) -> None:
     relation = _relation(node_type._meta.model, name)
     target, is_list = _target(field)
-    if relation is None or target is None or isinstance(field.resolve, RelationResolver):
+    if relation is None or target is None:
         return
     if target._meta.model is not relation.related_model or is_list != (relation.one_to_many or relation.many_to_many):
         return
@@ -118,13 +133,15 @@ class RelationPlan:
     """One relation field, worked out.
 
     Attributes:
-        loader_class, params: the loader, which relations to the same rows share; the database alias is added.
+        type_name: of the target in the schema.
+        loader_class, params: the loader, which relations to the same rows share; alias and reading are added.
         key_attribute: attribute of a parent that the loader gets as key.
         cache_name: where a parent keeps what was loaded already; None where permissions forbid to use it.
     """
 
     model: type[Model]
     related_model: type[Model]
+    type_name: str
     loader_class: type[ToOneLoader | ToManyLoader]
     params: tuple[Any, ...]
     key_attribute: str
@@ -152,6 +169,7 @@ def plan_relation(relation: Any, node_type: Any) -> RelationPlan:
     return RelationPlan(
         model=relation.model,
         related_model=relation.related_model,
+        type_name=node_type._meta.name,
         loader_class=loader_class,
         params=params,
         key_attribute=key_attribute,
@@ -169,11 +187,11 @@ def _cache_name(relation: Any) -> str:
 
 
 class ToOneLoader(ModelLoader):
-    """One side of a relation. Parameters: unique field, model, graphene type, trust in the base manager, alias."""
+    """One side of a relation. Parameters: unique field, model, graphene type, trust in the base manager, alias, reading."""
 
     def set_up(self) -> None:
         """Read the parameters."""
-        self._field, self.model, self.node_type, self.trusts_base_manager, self.using = self.params
+        self._field, self.model, self.node_type, self.trusts_base_manager, self.using, self.reading = self.params
 
     def rows(self) -> QuerySet[Any]:
         """Return all rows that stock graphene-django would start from."""
@@ -182,11 +200,11 @@ class ToOneLoader(ModelLoader):
 
 
 class ToManyLoader(RelatedLoader):
-    """The many side of a relation. Parameters: path, graphene type, alias."""
+    """The many side of a relation. Parameters: path, graphene type, alias, reading."""
 
     def set_up(self) -> None:
         """Read the parameters."""
-        self.path, self.node_type, self.using = self.params
+        self.path, self.node_type, self.using, self.reading = self.params
 
     def rows(self) -> QuerySet[Any]:
         """Return all rows of the default manager."""
@@ -199,6 +217,7 @@ class RelationResolver:
     def __init__(self, plan: RelationPlan, *, stock: Any) -> None:
         self.plan = plan
         self.stock = stock
+        self.requires = (plan.key_attribute,)
 
     def __call__(self, root: Any, info: Any, **arguments: Any) -> Any:
         """Resolve for one parent."""
@@ -231,7 +250,7 @@ class RelationResolver:
 
     def _is_uniform(self, parents: Sequence[Any]) -> bool:
         """Whether all parents are rows of one database that have nothing loaded yet."""
-        if not all(isinstance(parent, self.plan.model) for parent in parents):
+        if not all(issubclass(kind, self.plan.model) for kind in set(map(type, parents))):
             return False
         if len({parent._state.db for parent in parents}) > 1:
             return False
@@ -250,7 +269,9 @@ class RelationResolver:
 
     def _loader(self, parent: Any, info: Any) -> Any:
         using = router.db_for_read(self.plan.related_model, instance=parent)
-        loader = self.plan.loader_class(info.context, *self.plan.params, using)
+        # What is read is part of the loader's identity: another operation on this context may need other columns.
+        reading = reading_of(info, self.plan.type_name)
+        loader = self.plan.loader_class(info.context, *self.plan.params, using, reading)
         if loader.info is None:
             loader.info = info
         return loader

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from graphql import ExecutionContext, FieldNode, GraphQLError, GraphQLObjectType, GraphQLResolveInfo
 
@@ -15,6 +16,9 @@ from dbopt.graphql.plans import FieldPlan, ObjectPlan, Planner
 from dbopt.graphql.promises import hold_again, run_next_job
 from dbopt.graphql.registry import clear_loaders
 from dbopt.graphql.selections import Selections
+
+if TYPE_CHECKING:
+    from dbopt.graphql.projection import Projector
 
 _INFO_TAIL = GraphQLResolveInfo._fields[5:]
 
@@ -35,6 +39,8 @@ class Run:
         self.errors: list[GraphQLError] = []
         self.has_nulls = False
         self.plain_types: set[type] = set()
+        # How rows are read, where `optimize` set it.
+        self.rows: Projector | None = context.schema.extensions.get("dbopt.rows")
         facts = {
             "schema": context.schema,
             "fragments": context.fragments,
@@ -181,10 +187,10 @@ def _append(group: Cells, cell: Cell, value: Any) -> None:
 
 
 def _attributes(sources: Sequence[Any], name: str, default: Any) -> list[Any]:
-    if not any(isinstance(source, dict) for source in sources):
+    if not any(issubclass(kind, dict) for kind in set(map(type, sources))):
         try:
-            return [getattr(source, name, default) for source in sources]
-        except Exception:  # noqa: BLE001, S110  # a property failed: find out below for which object
+            return list(map(attrgetter(name), sources))
+        except Exception:  # noqa: BLE001, S110  # missing, or a property failed: find out below for which object
             pass
     values = []
     for source in sources:

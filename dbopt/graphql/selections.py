@@ -22,6 +22,16 @@ from graphql.language import FragmentSpreadNode
 _DEEPEST = 50
 
 
+def applies(schema: GraphQLSchema, condition: NamedTypeNode | None, object_type: GraphQLObjectType) -> bool:
+    """Whether a fragment with a type condition is about objects of a type."""
+    if condition is None:
+        return True
+    named = schema.get_type(condition.name.value)
+    if named is object_type:
+        return True
+    return named is not None and is_abstract_type(named) and schema.is_sub_type(named, object_type)  # type: ignore[arg-type]
+
+
 class Selections:
     """Reads the selection sets of one operation, with its fragments and variables."""
 
@@ -56,7 +66,7 @@ class Selections:
                 found.setdefault(key, []).append(node)
                 continue
             fragment = self._fragment(node, spread)
-            if fragment is not None and self._applies(fragment.type_condition, object_type):
+            if fragment is not None and applies(self.schema, fragment.type_condition, object_type):
                 self._collect(object_type, fragment.selection_set, found, spread)
 
     def _fragment(self, node: Any, spread: set[str]) -> InlineFragmentNode | FragmentDefinitionNode | None:
@@ -74,14 +84,6 @@ class Selections:
             return False
         include = get_directive_values(GraphQLIncludeDirective, node, self.variables)
         return not include or bool(include.get("if_", include.get("if")))
-
-    def _applies(self, condition: NamedTypeNode | None, object_type: GraphQLObjectType) -> bool:
-        if condition is None:
-            return True
-        named = self.schema.get_type(condition.name.value)
-        if named is object_type:
-            return True
-        return named is not None and is_abstract_type(named) and self.schema.is_sub_type(named, object_type)  # type: ignore[arg-type]
 
     def height(self, selection_set: SelectionSetNode | None, *, left: int = _DEEPEST) -> int:
         """Return the levels of objects below a selection set; it only orders loaders, so very deep ones count as 50."""
