@@ -93,8 +93,28 @@ class GraphQLSettings:
     default_page_size: int = _at_least(1, 100)
     max_page_size: int = _at_least(1, 1000)
     require_pagination: bool = False
-    max_depth: int = _at_least(1, 12)
-    max_cost: int = _at_least(1, 100_000)
+    max_body_bytes: int | None = _at_least(1, 1_000_000)
+    max_batch: int | None = _at_least(1, 10)
+    max_characters: int | None = _at_least(1, 20_000)
+    max_tokens: int | None = _at_least(1, 2000)
+    max_definitions: int | None = _at_least(1, 100)
+    max_depth: int | None = _at_least(1, 12)
+    max_root_fields: int | None = _at_least(1, 20)
+    max_fields: int | None = _at_least(1, 1000)
+    max_aliases: int | None = _at_least(0, 30)
+    max_directives: int | None = _at_least(0, 50)
+    max_merges: int | None = _at_least(0, 1000)
+    max_cost: int | None = _at_least(1, 100_000)
+    costs: Mapping[str, float] = field(default_factory=dict)
+    introspection: bool = True
+    suggestions: bool | None = None
+    document_cache_characters: int = _at_least(0, 500_000)
+    orjson: bool = True
+
+    @property
+    def shows_suggestions(self) -> bool:
+        """Whether an error may say which names of the schema are near: by default only under DEBUG."""
+        return django_settings.DEBUG if self.suggestions is None else self.suggestions
 
 
 @dataclass(frozen=True, slots=True)

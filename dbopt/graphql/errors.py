@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from dbopt.exceptions import InvalidCursorError, PageSizeError, TenantRequiredError
@@ -27,3 +28,12 @@ def with_code(error: GraphQLError) -> GraphQLError:
     if code is not None and "code" not in (error.extensions or {}):
         error.extensions = {**(error.extensions or {}), "code": code}
     return error
+
+
+# Written by graphql-core's `did_you_mean`, always at the end.
+_SUGGESTION = re.compile(r" Did you mean [^?]*\?$")
+
+
+def without_suggestions(message: str) -> str:
+    """Return a message of graphql-core without the names of the schema that it suggests."""
+    return _SUGGESTION.sub("", message)

@@ -1,28 +1,55 @@
-"""The view: graphene-django's, with dbopt's executor, error codes, and loaders that end with their operation."""
+"""The view: graphene-django's, with dbopt's executor, limits, document cache and error codes."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import graphene_django.views
-from graphql import ExecutionResult, GraphQLError
+from django.db import connection, transaction
+from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseNotAllowed, UnreadablePostError
+from graphene_django.constants import MUTATION_ERRORS_FLAG
+from graphene_django.settings import graphene_settings
+from graphene_django.views import HttpError
+from graphql import (
+    ExecutionResult,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    execute,
+    get_operation_ast,
+    validate_schema,
+)
 
-from dbopt.graphql.errors import error_code, with_code
+from dbopt.conf import dbopt_settings
+from dbopt.graphql import limits
+from dbopt.graphql.documents import PreparedDocument, documents_of, rules_of
+from dbopt.graphql.encoding import encode
+from dbopt.graphql.errors import error_code, with_code, without_suggestions
 from dbopt.graphql.executor import DboptExecutionContext
 from dbopt.graphql.promises import drop_leftovers
 from dbopt.graphql.registry import clear_registry
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
+
+    from dbopt.conf import GraphQLSettings
+
+_UPLOAD = "multipart/form-data"
 
 
 class GraphQLView(graphene_django.views.GraphQLView):
-    """Answers GraphQL over HTTP, as graphene-django's view does, without N+1.
+    """Answers GraphQL over HTTP, as graphene-django's view does, without N+1 and within limits.
 
     Promise loaders work in it. Errors of dbopt carry ``extensions.code``.
+    ``validation_rules`` are applied after those of the specification, not instead of them.
     """
 
     execution_context_class = DboptExecutionContext
+
+    def get_options(self, request: HttpRequest) -> GraphQLSettings:
+        """Return the limits and switches of a request: ``DBOPT["GRAPHQL"]``. For views that want their own."""
+        return dbopt_settings.graphql
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer a request. Callbacks that an earlier user of this thread left behind are dropped first."""
@@ -30,18 +57,147 @@ class GraphQLView(graphene_django.views.GraphQLView):
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
         return response
 
-    def execute_graphql_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ExecutionResult | None:
+    def parse_body(self, request: HttpRequest) -> Any:
+        """Return the operation, or the list of operations, of a request."""
+        options = self.get_options(request)
+        try:
+            if options.max_body_bytes is not None and self.get_content_type(request) != _UPLOAD:
+                _check_body(_announced_length(request), options)
+                _check_body(len(request.body), options)
+            data = super().parse_body(request)
+        except UnreadablePostError as error:
+            raise HttpError(HttpResponseBadRequest("The body could not be read.")) from error
+        except UnicodeDecodeError as error:
+            raise HttpError(HttpResponseBadRequest("The body is not UTF-8.")) from error
+        except RecursionError as error:
+            raise HttpError(HttpResponseBadRequest("POST body sent JSON that is nested too deeply.")) from error
+        if self.batch:
+            _check_batch(data, options)
+        return data
+
+    def execute_graphql_request(  # noqa: PLR0913, PLR0917  # upstream's arguments
+        self,
+        request: HttpRequest,
+        data: Any,
+        query: Any,
+        variables: Any,
+        operation_name: str | None,
+        show_graphiql: bool = False,
+    ) -> ExecutionResult | None:
         """Execute one operation; the request's loaders are closed at its end, whatever happens."""
         try:
-            result: ExecutionResult | None = super().execute_graphql_request(request, *args, **kwargs)
-            return result
+            return self._answer(request, query, variables, operation_name, show_graphiql=show_graphiql)
+        except GraphQLError as error:
+            return ExecutionResult(data=None, errors=[error])
         finally:
             clear_registry(request)
+
+    def _answer(
+        self, request: HttpRequest, query: Any, variables: Any, operation_name: str | None, *, show_graphiql: bool
+    ) -> ExecutionResult | None:
+        if not query:
+            if show_graphiql:
+                return None
+            raise HttpError(HttpResponseBadRequest("Must provide query string."))
+        if not isinstance(query, str):
+            raise HttpError(HttpResponseBadRequest("The query must be a string."))
+        schema = self.schema.graphql_schema
+        if schema_errors := validate_schema(schema):
+            return ExecutionResult(data=None, errors=schema_errors)
+        options = self.get_options(request)
+        prepared = documents_of(schema).prepare(
+            schema,
+            query,
+            options,
+            rules=rules_of(self.validation_rules),
+            max_errors=graphene_settings.MAX_VALIDATION_ERRORS,
+        )
+        operation = get_operation_ast(prepared.document, operation_name)
+        if request.method == "GET" and operation is not None and operation.operation is not OperationType.QUERY:
+            if show_graphiql:
+                return None
+            raise _only_by_post(operation)
+        if prepared.errors:
+            return ExecutionResult(data=None, errors=prepared.errors)
+        if operation is not None and options.max_cost is not None:
+            cost = prepared.cost(schema, operation, variables, options)
+            limits.check(cost, options.max_cost, code="COST_LIMIT", what="points of cost")
+        return self._execute(request, prepared, operation, variables, operation_name)
+
+    def _execute(
+        self,
+        request: HttpRequest,
+        prepared: PreparedDocument,
+        operation: OperationDefinitionNode | None,
+        variables: Any,
+        operation_name: str | None,
+    ) -> ExecutionResult:
+        is_atomic = operation is not None and operation.operation is OperationType.MUTATION and _has_atomic_mutations()
+        block: AbstractContextManager[Any] = transaction.atomic() if is_atomic else nullcontext()
+        try:
+            with block:
+                result = execute(
+                    self.schema.graphql_schema,
+                    prepared.document,
+                    root_value=self.get_root_value(request),
+                    context_value=self.get_context(request),
+                    variable_values=variables,
+                    operation_name=operation_name,
+                    middleware=self.get_middleware(request),
+                    execution_context_class=self.execution_context_class,
+                )
+                if is_atomic and getattr(request, MUTATION_ERRORS_FLAG, False) is True:
+                    transaction.set_rollback(True)
+        except Exception as error:  # noqa: BLE001  # upstream's rule: any error becomes a response
+            return ExecutionResult(errors=[error])  # type: ignore[list-item]  # format_error takes any
+        return result  # type: ignore[return-value]  # awaitable only with an execution context of that kind
+
+    def json_encode(self, request: HttpRequest, d: Any, pretty: bool = False) -> Any:
+        """Return a response as JSON: bytes, or for the parts of a batch, which upstream joins, a string."""
+        if self.pretty or pretty or request.GET.get("pretty"):
+            return super().json_encode(request, d, pretty)
+        encoded = encode(d, fast=self.get_options(request).orjson)
+        return encoded.decode() if self.batch else encoded
 
     @staticmethod
     def format_error(error: Exception) -> dict[str, Any]:
         """Return an error as the response shows it."""
+        if isinstance(error, HttpError) and isinstance(error.__cause__, GraphQLError):
+            error = error.__cause__
         if isinstance(error, GraphQLError):
-            return dict(with_code(error).formatted)
+            formatted = dict(with_code(error).formatted)
+            if error.path is None and not dbopt_settings.graphql.shows_suggestions:
+                formatted["message"] = without_suggestions(error.message)
+            return formatted
         code = error_code(error)
         return {"message": str(error)} if code is None else {"message": str(error), "extensions": {"code": code}}
+
+
+def _has_atomic_mutations() -> bool:
+    return graphene_settings.ATOMIC_MUTATIONS is True or connection.settings_dict.get("ATOMIC_MUTATIONS", False) is True
+
+
+def _only_by_post(operation: OperationDefinitionNode) -> HttpError:
+    kind = operation.operation.value
+    return HttpError(HttpResponseNotAllowed(["POST"], f"Can only perform a {kind} operation from a POST request."))
+
+
+def _announced_length(request: HttpRequest) -> int:
+    text = request.META.get("CONTENT_LENGTH") or ""
+    return int(text) if text.isdecimal() else 0
+
+
+def _check_body(length: int, options: GraphQLSettings) -> None:
+    try:
+        limits.check(length, options.max_body_bytes, code="SIZE_LIMIT", what="bytes in the body")
+    except limits.LimitExceededError as error:
+        raise HttpError(HttpResponse(status=413), str(error)) from error
+
+
+def _check_batch(entries: list[Any], options: GraphQLSettings) -> None:
+    try:
+        limits.check(len(entries), options.max_batch, code="BATCH_LIMIT", what="operations in the batch")
+    except limits.LimitExceededError as error:
+        raise HttpError(HttpResponseBadRequest(), str(error)) from error
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise HttpError(HttpResponseBadRequest("Each entry of a batch must be an object."))
