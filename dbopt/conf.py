@@ -106,6 +106,7 @@ class GraphQLSettings:
     max_merges: int | None = _at_least(0, 1000)
     max_cost: int | None = _at_least(1, 100_000)
     costs: Mapping[str, float] = field(default_factory=dict)
+    time_limit: float | None = _at_least(0.001, 30.0)
     introspection: bool = True
     suggestions: bool | None = None
     document_cache_characters: int = _at_least(0, 500_000)

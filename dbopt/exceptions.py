@@ -10,6 +10,7 @@
     ├── InvalidCursorError (ValueError)                          a page cursor cannot be used
     ├── PageSizeError (ValueError)                               first/last are out of range
     ├── TenantRequiredError (PermissionDenied)                   no tenant, and one is required
+    ├── OperationTimeoutError (OperationalError, TimeoutError)   a GraphQL operation ran longer than its limit
     ├── CacheUnreachableError (ConnectionError)              a command needs the cache server, which does not answer
     ├── SessionUnavailableError (ConnectionError)            the sessions' Redis does not answer
     ├── ServerStartError                                     a server for tests or the demo cannot be had
@@ -87,6 +88,18 @@ class PageSizeError(DboptError, ValueError):
 
 class TenantRequiredError(DboptError, PermissionDenied):
     """No tenant is set where one is required."""
+
+
+class OperationTimeoutError(DboptError, OperationalError, TimeoutError):
+    """A GraphQL operation ran longer than its time limit; its statement was cancelled or not started.
+
+    Attributes:
+        seconds: the limit.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"The operation took longer than {seconds:g} seconds.")
 
 
 class CacheUnreachableError(DboptError, ConnectionError):

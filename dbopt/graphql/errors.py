@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dbopt.exceptions import InvalidCursorError, PageSizeError, TenantRequiredError
+from django.db import OperationalError
+
+from dbopt.exceptions import InvalidCursorError, OperationTimeoutError, PageSizeError, TenantRequiredError
 
 if TYPE_CHECKING:
     from graphql import GraphQLError
+
+# SQLSTATE of a statement that PostgreSQL gave up: at its own statement_timeout, for instance.
+_QUERY_CANCELED = "57014"
 
 
 def error_code(error: BaseException | None) -> str | None:
@@ -19,7 +24,13 @@ def error_code(error: BaseException | None) -> str | None:
         return "INVALID_CURSOR"
     if isinstance(error, TenantRequiredError):
         return "TENANT_REQUIRED"
-    return None
+    return "TIMEOUT" if _is_timeout(error) else None
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    if isinstance(error, OperationTimeoutError):
+        return True
+    return isinstance(error, OperationalError) and getattr(error.__cause__, "sqlstate", None) == _QUERY_CANCELED
 
 
 def with_code(error: GraphQLError) -> GraphQLError:

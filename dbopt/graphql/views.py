@@ -23,10 +23,10 @@ from graphql import (
 
 from dbopt.conf import dbopt_settings
 from dbopt.graphql import limits
+from dbopt.graphql.deadlines import TimedExecutionContext, time_limit
 from dbopt.graphql.documents import PreparedDocument, documents_of, rules_of
 from dbopt.graphql.encoding import encode
 from dbopt.graphql.errors import error_code, with_code, without_suggestions
-from dbopt.graphql.executor import DboptExecutionContext
 from dbopt.graphql.promises import drop_leftovers
 from dbopt.graphql.registry import clear_registry
 
@@ -45,7 +45,7 @@ class GraphQLView(graphene_django.views.GraphQLView):
     ``validation_rules`` are applied after those of the specification, not instead of them.
     """
 
-    execution_context_class = DboptExecutionContext
+    execution_context_class = TimedExecutionContext
 
     def get_options(self, request: HttpRequest) -> GraphQLSettings:
         """Return the limits and switches of a request: ``DBOPT["GRAPHQL"]``. For views that want their own."""
@@ -135,7 +135,7 @@ class GraphQLView(graphene_django.views.GraphQLView):
         is_atomic = operation is not None and operation.operation is OperationType.MUTATION and _has_atomic_mutations()
         block: AbstractContextManager[Any] = transaction.atomic() if is_atomic else nullcontext()
         try:
-            with block:
+            with time_limit(self.get_options(request).time_limit), block:
                 result = execute(
                     self.schema.graphql_schema,
                     prepared.document,
@@ -146,7 +146,8 @@ class GraphQLView(graphene_django.views.GraphQLView):
                     middleware=self.get_middleware(request),
                     execution_context_class=self.execution_context_class,
                 )
-                if is_atomic and getattr(request, MUTATION_ERRORS_FLAG, False) is True:
+                # Upstream keeps what a failing mutation wrote; one that was stopped half-way is no one's intention.
+                if is_atomic and (getattr(request, MUTATION_ERRORS_FLAG, False) is True or _has_timed_out(result)):
                     transaction.set_rollback(True)
         except Exception as error:  # noqa: BLE001  # upstream's rule: any error becomes a response
             return ExecutionResult(errors=[error])  # type: ignore[list-item]  # format_error takes any
@@ -171,6 +172,10 @@ class GraphQLView(graphene_django.views.GraphQLView):
             return formatted
         code = error_code(error)
         return {"message": str(error)} if code is None else {"message": str(error), "extensions": {"code": code}}
+
+
+def _has_timed_out(result: Any) -> bool:
+    return any(error_code(error.original_error) == "TIMEOUT" for error in result.errors or ())
 
 
 def _has_atomic_mutations() -> bool:
