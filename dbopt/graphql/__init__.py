@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from dbopt.graphql.cypher_loaders import CypherLoader as CypherLoader
     from dbopt.graphql.executor import DboptExecutionContext as DboptExecutionContext
     from dbopt.graphql.loaders import DataLoader as DataLoader
+    from dbopt.graphql.model_loaders import AggregateLoader as AggregateLoader
     from dbopt.graphql.model_loaders import ModelLoader as ModelLoader
     from dbopt.graphql.model_loaders import RelatedLoader as RelatedLoader
-    from dbopt.graphql.projection import requires as requires
     from dbopt.graphql.registry import clear_loaders as clear_loaders
     from dbopt.graphql.relations import optimize as optimize
+    from dbopt.graphql.resolvers import batch as batch
+    from dbopt.graphql.resolvers import requires as requires
     from dbopt.graphql.views import GraphQLView as GraphQLView
 
 __all__ = [
+    "AggregateLoader",
     "CypherLoader",
     "DataLoader",
     "DboptExecutionContext",
@@ -29,6 +32,7 @@ __all__ = [
     "KeysetConnectionField",
     "ModelLoader",
     "RelatedLoader",
+    "batch",
     "clear_loaders",
     "optimize",
     "requires",
@@ -37,6 +41,7 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
+        "AggregateLoader": "model_loaders",
         "CypherLoader": "cypher_loaders",
         "DataLoader": "loaders",
         "DboptExecutionContext": "executor",
@@ -44,9 +49,10 @@ __getattr__ = lazy_exports(
         "KeysetConnectionField": "connections",
         "ModelLoader": "model_loaders",
         "RelatedLoader": "model_loaders",
+        "batch": "resolvers",
         "clear_loaders": "registry",
         "optimize": "relations",
-        "requires": "projection",
+        "requires": "resolvers",
     },
     extra="graphql",
 )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from django.core.exceptions import ValidationError
-from django.db.models import ForeignKey, ManyToManyField, ManyToManyRel, ManyToOneRel, Model, QuerySet
+from django.db.models import Count, Model, QuerySet
 from promise import Promise
 
 from dbopt.graphql.loaders import DataLoader
+from dbopt.graphql.paths import path_of
 from dbopt.graphql.rows import Reading, keyed
 
 if TYPE_CHECKING:
@@ -95,118 +93,92 @@ class ModelLoader(RowLoader):
         return {getattr(row, name): row for row in rows}
 
 
-@dataclass(frozen=True)
-class ForeignKeyPath:
-    """From parents to rows that point at them."""
-
-    foreign_key: Any
-
-    @property
-    def model(self) -> type[Model]:
-        """The model of the rows."""
-        return self.foreign_key.model  # type: ignore[no-any-return]
-
-    @property
-    def key_attribute(self) -> str:
-        """What of a parent the rows point at."""
-        return self.foreign_key.target_field.attname  # type: ignore[no-any-return]
-
-    def rows_by_key(self, rows: QuerySet[Any], keys: Sequence[Any], reading: Reading) -> dict[Any, list[Any]]:
-        """Return the rows of each parent that has some, in one statement."""
-        found = defaultdict(list)
-        name = self.foreign_key.attname
-        for row in reading.prepare(keyed(rows, self.foreign_key, keys), name):
-            found[getattr(row, name)].append(row)
-        return found
-
-
-@dataclass(frozen=True)
-class ThroughPath:
-    """From parents to rows on the other side of a many-to-many relation."""
-
-    source: Any
-    target: Any
-
-    @property
-    def model(self) -> type[Model]:
-        """The model of the rows."""
-        return self.target.related_model  # type: ignore[no-any-return]
-
-    @property
-    def key_attribute(self) -> str:
-        """What of a parent the pairs point at."""
-        return self.source.target_field.attname  # type: ignore[no-any-return]
-
-    def rows_by_key(self, rows: QuerySet[Any], keys: Sequence[Any], reading: Reading) -> dict[Any, list[Any]]:
-        """Return the rows of each parent that has some, in two statements: pairs, then rows.
-
-        One statement would join the pairs, and a get_queryset that filters on the same relation would share that join:
-        it would then filter the pairs too.
-        """
-        pairs = keyed(self.source.model._base_manager.using(rows.db), self.source, keys)
-        key = self.target.target_field
-        targets = defaultdict(list)
-        for source, target in pairs.values_list(self.source.attname, self.target.attname):
-            targets[target].append(source)
-        found = defaultdict(list)
-        if targets:
-            for row in reading.prepare(keyed(rows, key, targets), key.attname):
-                for source in targets[getattr(row, key.attname)]:
-                    found[source].append(row)
-        return found
-
-
-RelationPath = ForeignKeyPath | ThroughPath
-
-
-def path_of(relation: Any) -> RelationPath:
-    """Return how to get from parents to rows along a to-many relation, as `Model._meta` or a descriptor has it.
-
-    Raises:
-        TypeError: it is not a to-many relation.
-    """
-    field = getattr(relation, "rel", relation)
-    if isinstance(field, ManyToManyRel) and not getattr(relation, "reverse", True):
-        field = field.field
-    if isinstance(field, ManyToManyField):
-        return ThroughPath(*_through(field))
-    if isinstance(field, ManyToManyRel):
-        return ThroughPath(*reversed(_through(field.field)))
-    if isinstance(field, ManyToOneRel):
-        return ForeignKeyPath(field.field)
-    raise TypeError(f"{relation!r} is not a to-many relation. Use a ModelLoader for a to-one relation.")
-
-
-def _through(field: Any) -> tuple[ForeignKey[Any, Any], ForeignKey[Any, Any]]:
-    meta = field.remote_field.through._meta
-    return meta.get_field(field.m2m_field_name()), meta.get_field(field.m2m_reverse_field_name())
-
-
-class RelatedLoader(RowLoader):
-    """Load the rows of a to-many relation, as a list a parent.
+class PathLoader(RowLoader):
+    """What loaders along a to-many relation share.
 
     The key is the parent's primary key, or what the relation's foreign key points at.
 
     Attributes:
         relation: the model's attribute, for example ``Author.books``.
-        order_by: order of the rows; the queryset's own by default.
+        filters: names that `narrowed` may filter by.
     """
 
     relation: Any = None
-    order_by: tuple[Any, ...] = ()
+    filters: tuple[str, ...] = ()
+    limit: int | None = None
+    conditions: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def narrowed(cls, context: Any, *, limit: int | None = None, **filters: Any) -> Self:
+        """Return the context's instance for these filters, for a field with arguments.
+
+        Args:
+            context: as for the class itself.
+            limit: rows a parent, None for the class's own.
+            filters: by the names in `filters`; None is no filter.
+
+        Raises:
+            TypeError: a name is not among `filters`.
+            ValueError: the limit is negative.
+        """
+        unknown = sorted(filters.keys() - set(cls.filters))
+        if unknown:
+            raise TypeError(f"{cls.__name__} cannot filter by {unknown[0]!r}. Add the name to its `filters`.")
+        if limit is not None and limit < 0:
+            raise ValueError(f"{cls.__name__} was asked for {limit} rows a parent. Ask for 0 or more.")
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in filters.items()}
+        conditions = tuple(sorted((name, value) for name, value in given.items() if value is not None))
+        return cls(context, limit, conditions)
 
     def set_up(self) -> None:
-        """Find the way along the relation."""
+        """Find the way along the relation, and take what `narrowed` gave."""
         # Through the class: the attribute is a descriptor, which an instance would activate.
         self.path = path_of(type(self).relation)
+        if self.params:
+            limit, self.conditions = self.params
+            self.limit = self.limit if limit is None else limit
 
     def rows(self) -> QuerySet[Any]:
         """Return all rows of the target's default manager."""
         return self.path.model._default_manager.all()
 
+    def own_rows(self) -> QuerySet[Any]:
+        """Return the rows that may be seen and that the filters leave."""
+        rows = self.get_queryset()
+        return rows.filter(**dict(self.conditions)) if self.conditions else rows
+
+
+class RelatedLoader(PathLoader):
+    """Load the rows of a to-many relation, as a list a parent.
+
+    Attributes:
+        order_by: order of the rows; the queryset's own by default.
+        limit: rows a parent. With an index on the foreign key and the order, no others are read.
+    """
+
+    order_by: tuple[Any, ...] = ()
+
     def batch_load(self, keys: list[Any]) -> list[list[Any]]:
         """Load the rows of all parents."""
-        rows = self.get_queryset()
+        rows = self.own_rows()
         rows = rows.order_by(*self.order_by) if self.order_by else rows
-        found = self.path.rows_by_key(rows, keys, self.reading)
+        found = self.path.rows_by_key(rows, keys, reading=self.reading, limit=self.limit)
         return [found.get(key, []) for key in keys]
+
+
+class AggregateLoader(PathLoader):
+    """Load an aggregate over the rows of a to-many relation: a value a parent.
+
+    A parent without rows gets what the aggregate says of none: 0 for Count, None for most others.
+
+    Attributes:
+        aggregate: over the fields of the rows, for example ``Count("pk")``.
+    """
+
+    aggregate: Any = Count("pk")
+
+    def batch_load(self, keys: list[Any]) -> list[Any]:
+        """Aggregate the rows of all parents in one statement."""
+        found = self.path.values_by_key(self.own_rows(), keys, self.aggregate)
+        nothing = self.aggregate.empty_result_set_value
+        return [found.get(key, nothing) for key in keys]

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from graphene import Interface, Union
 from graphene.relay import GlobalID
@@ -32,29 +32,12 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from graphql import GraphQLNamedType
 
-F = TypeVar("F", bound=Callable[..., Any])
 Columns = frozenset[str] | None
 """Attribute names of columns; None where nobody can tell, which means all."""
 
 EXTENSION = "dbopt.rows"
 _MOST_OPERATIONS = 256
 _EVERYTHING = Reading()
-
-
-def requires(*names: str) -> Callable[[F], F]:
-    """Say which fields of its own row a resolver reads, so that other columns may stay unread.
-
-    Args:
-        names: of the model's fields; a foreign key means its column, not the row behind it.
-
-    A resolver without it makes operations that select its field read whole rows of the type.
-    """
-
-    def decorate(function: F) -> F:
-        function.requires = names  # type: ignore[attr-defined]
-        return function
-
-    return decorate
 
 
 class Projector:

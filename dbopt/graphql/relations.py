@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, cast
 
 import graphene
 from django.core.exceptions import FieldDoesNotExist
@@ -13,9 +14,19 @@ from django.db.models import ForeignKey, ManyToManyField, ManyToManyRel, ManyToO
 from graphene.types.dynamic import Dynamic
 from graphene.utils.str_converters import to_camel_case
 from graphene_django import DjangoListField, DjangoObjectType
-from graphql import GraphQLField, GraphQLList, GraphQLNonNull, GraphQLObjectType
+from graphql import (
+    GraphQLField,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_nullable_type,
+    is_abstract_type,
+)
 
-from dbopt.graphql.model_loaders import ModelLoader, RelatedLoader, path_of
+from dbopt.graphql.generic_relations import GenericLoader, is_generic_foreign_key
+from dbopt.graphql.model_loaders import ModelLoader, RelatedLoader
+from dbopt.graphql.paths import path_of
 from dbopt.graphql.projection import EXTENSION, Projector, projector_of, reading_of
 
 if TYPE_CHECKING:
@@ -32,7 +43,7 @@ _NOT_LOADED: Any = object()
 def optimize(schema: graphene.Schema, *, projection: bool = True, fast_rows: bool = True) -> graphene.Schema:
     """Put loaders behind every stock relation field of a schema, and return the schema.
 
-    Foreign keys, one-to-one and many-to-many relations, in both directions, between DjangoObjectTypes.
+    Foreign keys, one-to-one, many-to-many and generic relations, in both directions, between DjangoObjectTypes.
     A field with a resolver, arguments or a connection of its own stays as it is. Rows always come from
     the target type's ``get_queryset``, called once a batch; what a parent has loaded already
     (select_related, prefetch_related) is used only where that type has no ``get_queryset`` of its own.
@@ -57,7 +68,7 @@ def optimize(schema: graphene.Schema, *, projection: bool = True, fast_rows: boo
             if not node_type._meta.default_resolver:
                 for key, (name, field) in declared.items():
                     if key in named.fields and _is_stock(node_type, name, field):
-                        _optimize_field(node_type, name, named.fields[key])
+                        _optimize_field(node_type, name, named.fields[key], core)
             projector.add(named, node_type, {key: field for key, (_, field) in declared.items()})
     return schema
 
@@ -80,16 +91,26 @@ def _is_stock(node_type: Any, name: str, declared: Any) -> bool:
     # graphene-django makes a Dynamic of each relation of the model.
     field = declared.get_type() if isinstance(declared, Dynamic) else declared
     is_list = isinstance(field, DjangoListField)
+    # Such a field is declared by hand: only the project knows what it may point at.
+    is_generic = is_generic_foreign_key(_relation(node_type._meta.model, name))
     return (
         isinstance(field, graphene.Field)
         and field.resolver is None
         and not field.args
-        and (is_list or isinstance(declared, Dynamic))
+        and (is_list or is_generic or isinstance(declared, Dynamic))
     )
 
 
-def _optimize_field(node_type: Any, name: str, field: GraphQLField) -> None:
+def _optimize_field(node_type: Any, name: str, field: GraphQLField, schema: GraphQLSchema) -> None:
     relation = _relation(node_type._meta.model, name)
+    if is_generic_foreign_key(relation):
+        named: Any = get_nullable_type(cast("Any", field.type))
+        if not isinstance(named, GraphQLList):
+            possible = schema.get_possible_types(named) if is_abstract_type(named) else [named]
+            node_types = [getattr(object_type, "graphene_type", None) for object_type in possible]
+            plan = _plan_generic(relation, [found for found in node_types if _is_node_type(found)])
+            field.resolve = RelationResolver(plan, stock=field.resolve)
+        return
     target, is_list = _target(field)
     if relation is None or target is None:
         return
@@ -110,7 +131,10 @@ def _relation(model: type[Model], name: str) -> Any:
     if field is None or (field.auto_created and not field.concrete):
         # get_field knows reverse relations by their query name; types know them by their accessor.
         field = next((rel for rel in model._meta.related_objects if rel.get_accessor_name() == name), None)
+    if is_generic_foreign_key(field):
+        return field
     known = isinstance(field, (ForeignKey, ManyToManyField, ManyToOneRel, ManyToManyRel))
+    known = known or hasattr(field, "object_id_field_name")
     return field if known and isinstance(field.related_model, type) else None
 
 
@@ -135,22 +159,34 @@ class RelationPlan:
     Attributes:
         type_name: of the target in the schema.
         loader_class, params: the loader, which relations to the same rows share; alias and reading are added.
-        key_attribute: attribute of a parent that the loader gets as key.
+        key_attributes: attributes of a parent that are the loader's key; None in one of them means no row.
         cache_name: where a parent keeps what was loaded already; None where permissions forbid to use it.
     """
 
     model: type[Model]
-    related_model: type[Model]
+    related_model: type[Model] | None
     type_name: str
-    loader_class: type[ToOneLoader | ToManyLoader]
+    loader_class: type[ToOneLoader | ToManyLoader | GenericLoader]
     params: tuple[Any, ...]
-    key_attribute: str
+    key_attributes: tuple[str, ...]
     cache_name: str | None
 
     @property
     def is_many(self) -> bool:
         """Whether the field is a list."""
         return self.loader_class is ToManyLoader
+
+    def keys(self, parents: Sequence[Any]) -> list[Any]:
+        """Return the loader's key of each parent, None where it points at nothing."""
+        if len(self.key_attributes) == 1:
+            return list(map(attrgetter(*self.key_attributes), parents))
+        return [None if None in key else key for key in map(attrgetter(*self.key_attributes), parents)]
+
+    def database(self, parent: Any) -> str | None:
+        """Return the alias where the rows of a parent are."""
+        if self.related_model is None:
+            return parent._state.db or router.db_for_read(self.model, instance=parent)
+        return router.db_for_read(self.related_model, instance=parent)
 
 
 def plan_relation(relation: Any, node_type: Any) -> RelationPlan:
@@ -172,8 +208,22 @@ def plan_relation(relation: Any, node_type: Any) -> RelationPlan:
         type_name=node_type._meta.name,
         loader_class=loader_class,
         params=params,
-        key_attribute=key_attribute,
+        key_attributes=(key_attribute,),
         cache_name=None if is_guarded else _cache_name(relation),
+    )
+
+
+def _plan_generic(relation: Any, node_types: list[Any]) -> RelationPlan:
+    guarded = tuple((found._meta.model, found) for found in node_types if _has_own(found, "get_queryset"))
+    return RelationPlan(
+        model=relation.model,
+        related_model=None,
+        # Of several types: whole rows.
+        type_name="",
+        loader_class=GenericLoader,
+        params=(guarded,),
+        key_attributes=(relation.model._meta.get_field(relation.ct_field).attname, relation.fk_field),
+        cache_name=None if guarded else relation.name,
     )
 
 
@@ -217,7 +267,7 @@ class RelationResolver:
     def __init__(self, plan: RelationPlan, *, stock: Any) -> None:
         self.plan = plan
         self.stock = stock
-        self.requires = (plan.key_attribute,)
+        self.requires = plan.key_attributes
 
     def __call__(self, root: Any, info: Any, **arguments: Any) -> Any:
         """Resolve for one parent."""
@@ -226,7 +276,7 @@ class RelationResolver:
         loaded = self._loaded(root)
         if loaded is not _NOT_LOADED:
             return loaded
-        key = getattr(root, self.plan.key_attribute)
+        (key,) = self.plan.keys([root])
         if key is None:
             # A NULL foreign key, or a parent that was never saved: stock knows what to say.
             return self.stock(root, info, **arguments) if self.plan.is_many else None
@@ -236,7 +286,7 @@ class RelationResolver:
         """Resolve for a whole column of parents; None when the loader delivers later."""
         if not self._is_uniform(parents):
             return [self._resolve_one(parent, info) for parent in parents]
-        keys = [getattr(parent, self.plan.key_attribute) for parent in parents]
+        keys = self.plan.keys(parents)
         if self.plan.is_many and None in keys:
             return [self._resolve_one(parent, info) for parent in parents]
         values: list[Any] | None = self._loader(parents[0], info).load_column(keys, column)
@@ -268,7 +318,7 @@ class RelationResolver:
         return loaded.get(name, _NOT_LOADED) if loaded else _NOT_LOADED
 
     def _loader(self, parent: Any, info: Any) -> Any:
-        using = router.db_for_read(self.plan.related_model, instance=parent)
+        using = self.plan.database(parent)
         # What is read is part of the loader's identity: another operation on this context may need other columns.
         reading = reading_of(info, self.plan.type_name)
         loader = self.plan.loader_class(info.context, *self.plan.params, using, reading)

@@ -1,0 +1,117 @@
+"""The first rows of each parent, in one statement that reads no others."""
+
+# ruff: noqa: SLF001  a queryset's compiler is Django's own way from rows to SQL
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
+from django.db.models import Expression, F, QuerySet, Window, prefetch_related_objects
+from django.db.models.functions import RowNumber
+from django.db.models.lookups import Exact
+
+from dbopt.graphql.rows import base_type, instances, keyed, possible_keys
+
+_NUMBER = "_dbopt_number"
+
+
+def top_rows(rows: QuerySet[Any], foreign_key: Any, keys: Sequence[Any], *, limit: int) -> dict[Any, list[Any]]:
+    """Return at most so many rows a key, in the order of the queryset; keys without rows are left out.
+
+    On PostgreSQL each key's rows are found by themselves (LATERAL): with an index on the column and the order, only the
+    rows of the answer are read. Elsewhere, and for a queryset with select_related or distinct, all rows of the keys are
+    numbered.
+
+    Args:
+        rows: filtered and ordered, not sliced.
+        foreign_key: field of the rows that holds a key.
+        keys: distinct.
+        limit: rows a key.
+    """
+    if can_be_lateral(rows, foreign_key):
+        found: Iterable[Any] = lateral(rows, foreign_key, keys, limit=limit)
+    else:
+        found = _numbered(rows, foreign_key, keys, limit=limit)
+    top = defaultdict(list)
+    for row in found:
+        top[getattr(row, foreign_key.attname)].append(row)
+    return top
+
+
+def can_be_lateral(rows: QuerySet[Any], column: Any) -> bool:
+    """Whether `lateral` can read the rows."""
+    query, connection = rows.query, connections[rows.db]
+    if query.select_related or query.distinct or query.combinator:
+        return False
+    return connection.vendor == "postgresql" and _stored(column).rel_db_type(connection) is not None
+
+
+def lateral(  # noqa: PLR0913  # all by keyword
+    rows: QuerySet[Any],
+    column: Any,
+    keys: Iterable[Any],
+    *,
+    limit: int,
+    belongs: Callable[[Expression], Any] | None = None,
+    name: str | None = None,
+) -> list[Any]:
+    """Return at most so many rows a key; those of one key stand in the order of the queryset.
+
+    Args:
+        rows: filtered and ordered, not sliced.
+        column: field that says of what type keys are.
+        keys: distinct.
+        limit: rows a key.
+        belongs: condition of a row to belong to a key; by default that its column has it.
+        name: attribute of the rows that gets the key.
+    """
+    connection, stored = connections[rows.db], _stored(column)
+    outer = _OuterKey(output_field=stored)
+    own = rows.filter(belongs(outer) if belongs else Exact(F(column.attname), outer))
+    own = (own.annotate(**{name: outer}) if name else own)[:limit]
+    compiler = own.query.get_compiler(connection=connection)
+    try:
+        sql, params = compiler.as_sql()
+    except EmptyResultSet:
+        return []
+    columns = ", ".join(f"c{number}" for number in range(len(compiler.select)))
+    # No ORDER BY outside: each key's rows arrive in the order of its subquery, and which key is first does not matter.
+    # Only the compiled queryset and a type name of Django are put in; keys are a parameter.
+    text = (
+        f'SELECT "dbopt_row".* FROM unnest(%s::{base_type(stored.rel_db_type(connection))}[]) '  # noqa: S608
+        f'AS "dbopt_key" ("value") CROSS JOIN LATERAL ({sql}) AS "dbopt_row" ({columns})'
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(text, [possible_keys(stored, keys, connection), *params])
+        found = cursor.fetchall()
+    made = instances(compiler, compiler.results_iter([found]), database=rows.db)
+    prefetch_related_objects(made, *rows._prefetch_related_lookups)  # type: ignore[attr-defined]
+    return made
+
+
+class _OuterKey(Expression):
+    """The key that a LATERAL subquery is run for."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return '"dbopt_key"."value"', []
+
+
+def _stored(column: Any) -> Any:
+    while column.is_relation:
+        column = column.target_field
+    return column
+
+
+def _numbered(rows: QuerySet[Any], foreign_key: Any, keys: Sequence[Any], *, limit: int) -> Iterable[Any]:
+    compiler = rows.query.get_compiler(using=rows.db)
+    compiler.setup_query()
+    order = [expression for expression, _ in compiler.get_order_by()]
+    number = Window(RowNumber(), partition_by=F(foreign_key.attname), order_by=order or "pk")
+    numbered: QuerySet[Any] = (
+        keyed(rows, foreign_key, keys).annotate(**{_NUMBER: number}).filter(**{f"{_NUMBER}__lte": limit})
+    )
+    return numbered.order_by(_NUMBER)
