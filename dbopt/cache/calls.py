@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dbopt.cache.codec import UndecodableError, decode
 from dbopt.cache.counters import HIT, MISS, OLD, STALE
@@ -188,9 +188,9 @@ class Call:
         if entry is None:
             self.reason = "undecodable"
             return None
-        vector = [tokens.get(tag) for tag in (*self._place.head, *entry.tags)]
-        current = [token for token in vector if token is not None]
-        if len(current) < len(vector) or vector_hash(current) != entry.vector:
+        tags = (*self._place.head, *entry.tags)
+        current = [tokens.get(tag) for tag in tags]
+        if None in current or vector_hash(cast("list[bytes]", current)) != entry.vector:
             self.outcome = STALE
             return None
         found = self._read(entry)
@@ -200,11 +200,8 @@ class Call:
         if self._spec.stale:
             self._spec.sightings.note(self.key, self._asked_at)
         for outer in running():
-            outer.adopt({tag: token for tag, token in tokens.items() if token and tag in self._depended(entry)})
+            outer.adopt(dict(zip(tags, cast("list[bytes]", current), strict=True)))
         return found
-
-    def _depended(self, entry: Entry) -> frozenset[str]:
-        return frozenset((*self._place.head, *entry.tags))
 
     def _read(self, entry: Entry) -> Envelope | None:
         try:

@@ -40,7 +40,7 @@ class FunctionCounters:
         self.latencies = [0] * BUCKETS
 
     def count(self, outcome: str, *, reason: str | None, seconds: float) -> None:
-        """Count a call, and announce it."""
+        """Count a call, and announce it; what was served stale, to listeners, as a hit with that reason."""
         with self._lock:
             self.outcomes[outcome] += 1
             if outcome in _ANSWERED:
@@ -52,8 +52,8 @@ class FunctionCounters:
             sender=FunctionCounters,
             name=self.name,
             prefix=self.prefix,
-            outcome=outcome,
-            reason=reason,
+            outcome=HIT if outcome == OLD else outcome,
+            reason="served_stale" if outcome == OLD else reason,
             seconds=seconds,
         )
 

@@ -6,9 +6,8 @@ tokens, and whether it was returned or raised. All others store the bare result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from django.apps import apps
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from django.core.exceptions import ObjectDoesNotExist
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A result with its circumstances, which are known where the function's results are stored with them.
 
     ``made`` is in seconds since 1970, taken before the first statement ran. ``head`` is the hash of the tokens of

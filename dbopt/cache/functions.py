@@ -294,8 +294,9 @@ class CachedFunction(Generic[P, R]):
 
     def _obstacle(self) -> str | None:
         """Return why no cached value may be used in this thread now: one of its transactions sees rows of its own."""
-        for connection in connections.all(initialized_only=True):
-            state = state_of(connection)
+        for alias in connections:
+            # Half the price of connections.all(initialized_only=True), which looks each up twice.
+            state = state_of(connections[alias])
             reason = state.obstacle() if state is not None else None
             if reason is not None:
                 return reason

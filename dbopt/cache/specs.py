@@ -7,7 +7,7 @@ import math
 import types
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbopt.cache.arguments import Binder
 from dbopt.cache.entries import ROWS
@@ -33,6 +33,9 @@ _LEVELS = (COMMIT, STRICT, TTL)
 
 _SHORTEST_SECONDS = 0.001
 
+# Arguments of these types alone tell where the results of some calls lie, as long as those are remembered.
+_PLAIN = frozenset({int, str, bool, type(None)})
+
 # So many tables may be read ahead with a value; a function that reads more learns the others as it runs.
 _MAX_AHEAD = 64
 
@@ -55,8 +58,7 @@ class Options:
     behind: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where one call's result lies: its tenant, the digest of its arguments, and the tags it always depends on."""
 
     tenant: str
@@ -93,6 +95,11 @@ class Spec:
         self.forget()
         self._settings_part = lru_cache(maxsize=256)(self._encode_settings)
         self._head = lru_cache(maxsize=256)(self._make_head)
+        # By type too: 1 and True are equal, but not the same argument.
+        self._plain_place = lru_cache(maxsize=128, typed=True)(
+            lambda tenant, around, *args: self._make_place(tenant, around, args, {})
+        )
+        self._is_plain = not (self._vary or function.__closure__)
 
     def _check(self) -> None:
         options, where = self._options, self._where
@@ -206,8 +213,16 @@ class Spec:
             TypeError: the arguments do not fit the function.
             UncacheableArgumentError: an argument has no canonical form.
         """
+        around = (self.level, *language_and_zone())
+        if self._is_plain and not kwargs and _PLAIN.issuperset(map(type, args)):
+            return self._plain_place(tenant, around, *args)
+        return self._make_place(tenant, around, args, kwargs)
+
+    def _make_place(
+        self, tenant: str, around: tuple[str, str | None, str], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Place:
         arguments = self._binder.bind(args, kwargs)
-        data = self._settings_part(self.level, *language_and_zone())
+        data = self._settings_part(*around)
         data += encode_arguments(arguments, function=self.path)
         if self._function.__closure__:
             data += self._encode_closure()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
+
+from django.db import connections
 
 from tests.cache.conftest import DEADLINE
 
@@ -46,6 +49,26 @@ class PipedCue:
 
     def set(self):
         """Nobody is left."""
+
+
+def in_children(count, work):
+    """Fork children that do some work, and return their process ids; their errors go to stderr."""
+    connections.close_all()
+    children = []
+    for _ in range(count):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                work()
+                status = 0
+            except BaseException:  # noqa: BLE001 - the child ends here, whatever it was
+                traceback.print_exc()
+            finally:
+                connections.close_all()
+                os._exit(status)
+        children.append(pid)
+    return children
 
 
 def start(function, *arguments, threads, stage):

@@ -18,7 +18,7 @@ from dbopt.cache import aggregates, cached_metrics, cached_query, calls, fills, 
 from dbopt.exceptions import ConfigurationError
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.cache.conftest import DEADLINE, wait_until
-from tests.cache.stages import PipedCue, Stage, clock
+from tests.cache.stages import PipedCue, Stage, clock, in_children
 from tests.testapp.models import Author
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -167,15 +167,16 @@ def test_one_of_all_processes_computes_anew(later, valkey):
     later(20)
     ready_read, ready_write = os.pipe()
     cue_read, cue_write = os.pipe()
-    connections.close_all()
-    pid = os.fork()
-    if pid == 0:
+
+    def call_and_settle():
         stage.held, stage.cue = 1, PipedCue(cue_read)
         how_many()
-        arrived = stage.arrived.wait(DEADLINE)
+        assert stage.arrived.wait(DEADLINE)
         os.write(ready_write, b".")
         settle()
-        os._exit(0 if arrived else 1)
+
+    (child,) = in_children(1, call_and_settle)
+    os.close(ready_write)
     assert os.read(ready_read, 1) == b"."
 
     assert how_many() == 1
@@ -183,10 +184,10 @@ def test_one_of_all_processes_computes_anew(later, valkey):
     assert stage.executions == 2
     os.write(cue_write, b"!")
 
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert how_many() == 2
     assert stage.executions == 2
-    for end in (ready_read, ready_write, cue_read, cue_write):
+    for end in (ready_read, cue_read, cue_write):
         os.close(end)
 
 
@@ -412,12 +413,13 @@ def test_child_process_has_workers_of_its_own(later):
     stage.held = 1
     how_many()
     assert stage.arrived.wait(DEADLINE)
-    connections.close_all()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if refreshers.refreshers().is_idle else 1)
 
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    def look():
+        assert refreshers.refreshers().is_idle
+
+    (child,) = in_children(1, look)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     stage.cue.set()
 
 

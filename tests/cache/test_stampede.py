@@ -12,7 +12,7 @@ from django.db import connections
 
 from dbopt.cache import cached_query, roads, servers, turns
 from tests.cache.conftest import DEADLINE, wait_until
-from tests.cache.stages import PipedCue, Stage, start
+from tests.cache.stages import PipedCue, Stage, in_children, start
 from tests.testapp.models import Author
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -117,24 +117,6 @@ def test_late_caller_that_looked_before_the_store_does_not_execute_again(ada, th
     assert stage.executions == 1
 
 
-def in_children(count, work):
-    """Fork children that do some work, and return their process ids."""
-    connections.close_all()
-    children = []
-    for _ in range(count):
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                work()
-                status = 0
-            finally:
-                connections.close_all()
-                os._exit(status)
-        children.append(pid)
-    return children
-
-
 def test_processes_are_one_execution(ada, outcomes, patient):
     ready_read, ready_write = os.pipe()
     cue_read, cue_write = os.pipe()
@@ -163,6 +145,7 @@ def test_processes_are_one_execution(ada, outcomes, patient):
         assert found == [["Ada"]] * 4
 
     children = in_children(3, call_in_threads)
+    os.close(ready_write)
     for _ in children:
         assert os.read(ready_read, 1) == b"."
     assert stage.executions == 1
@@ -170,7 +153,7 @@ def test_processes_are_one_execution(ada, outcomes, patient):
 
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0, 0]
     assert stage.executions == 1
-    for end in (ready_read, ready_write, cue_read, cue_write):
+    for end in (ready_read, cue_read, cue_write):
         os.close(end)
 
 
@@ -200,6 +183,7 @@ def test_leader_that_is_killed_holds_nobody_up_for_longer_than_the_bound(ada, va
         signal.pause()
 
     (child,) = in_children(1, lead_for_ever)
+    os.close(writing)
     assert os.read(reading, 1) == b"."
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -215,7 +199,6 @@ def test_leader_that_is_killed_holds_nobody_up_for_longer_than_the_bound(ada, va
     assert names() == ["Ada"]
     assert stage.executions == 2
     os.close(reading)
-    os.close(writing)
 
 
 def test_wait_is_bounded_and_ends_in_an_execution_of_ones_own(ada, threads, monkeypatch):
