@@ -111,6 +111,9 @@ class GraphQLSettings:
     suggestions: bool | None = None
     document_cache_characters: int = _at_least(0, 500_000)
     orjson: bool = True
+    persisted: str = _one_of("off", "automatic", "listed")
+    persisted_file: str | None = None
+    persisted_quota: int = _at_least(0, 100)
 
     @property
     def shows_suggestions(self) -> bool:
@@ -258,6 +261,10 @@ def _check_together(sections: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f'DBOPT["GRAPHQL"]["DEFAULT_PAGE_SIZE"] is {graphql.default_page_size}, '
             f"which is more than MAX_PAGE_SIZE ({graphql.max_page_size})."
+        )
+    if graphql.persisted == "listed" and graphql.persisted_file is None:
+        raise ConfigurationError(
+            'DBOPT["GRAPHQL"]["PERSISTED"] is "listed", but no PERSISTED_FILE lists documents: all would be refused.'
         )
     if sections["cache"].session_renew_after > 1:
         raise ConfigurationError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import graphene_django.views
@@ -22,7 +23,7 @@ from graphql import (
 )
 
 from dbopt.conf import dbopt_settings
-from dbopt.graphql import limits
+from dbopt.graphql import limits, persisted
 from dbopt.graphql.deadlines import TimedExecutionContext, time_limit
 from dbopt.graphql.documents import PreparedDocument, documents_of, rules_of
 from dbopt.graphql.encoding import encode
@@ -38,6 +39,16 @@ if TYPE_CHECKING:
 _UPLOAD = "multipart/form-data"
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One operation of a request; persist_as is the id under which its text shall be kept."""
+
+    text: str
+    variables: Any
+    operation_name: str | None
+    persist_as: str | None
+
+
 class GraphQLView(graphene_django.views.GraphQLView):
     """Answers GraphQL over HTTP, as graphene-django's view does, without N+1 and within limits.
 
@@ -45,11 +56,21 @@ class GraphQLView(graphene_django.views.GraphQLView):
     ``validation_rules`` are applied after those of the specification, not instead of them.
     """
 
+    _wants_text = False
+
     execution_context_class = TimedExecutionContext
 
     def get_options(self, request: HttpRequest) -> GraphQLSettings:
         """Return the limits and switches of a request: ``DBOPT["GRAPHQL"]``. For views that want their own."""
         return dbopt_settings.graphql
+
+    def persisting_client(self, request: HttpRequest) -> str | None:
+        """Return whose quota a document is added to with ``PERSISTED = "automatic"``; None: this client may add none.
+
+        By default the signed-in user: strangers must not fill the store.
+        """
+        user = getattr(request, "user", None)
+        return f"user {user.pk}" if user is not None and user.is_authenticated else None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer a request. Callbacks that an earlier user of this thread left behind are dropped first."""
@@ -75,6 +96,13 @@ class GraphQLView(graphene_django.views.GraphQLView):
             _check_batch(data, options)
         return data
 
+    def get_response(self, request: HttpRequest, data: Any, show_graphiql: bool = False) -> tuple[Any, int]:
+        """Return the body and the status of one operation."""
+        self._wants_text = False
+        body, status = super().get_response(request, data, show_graphiql)
+        # Apollo's clients give persisted documents up for good when this answer has status 400.
+        return body, 200 if self._wants_text else status
+
     def execute_graphql_request(  # noqa: PLR0913, PLR0917  # upstream's arguments
         self,
         request: HttpRequest,
@@ -86,51 +114,60 @@ class GraphQLView(graphene_django.views.GraphQLView):
     ) -> ExecutionResult | None:
         """Execute one operation; the request's loaders are closed at its end, whatever happens."""
         try:
-            return self._answer(request, query, variables, operation_name, show_graphiql=show_graphiql)
+            asked = self._asked(request, data, query, variables, operation_name)
+            if asked is not None:
+                return self._answer(request, asked, show_graphiql=show_graphiql)
         except GraphQLError as error:
+            self._wants_text = (error.extensions or {}).get("code") in persisted.WANTS_TEXT
             return ExecutionResult(data=None, errors=[error])
         finally:
             clear_registry(request)
+        if show_graphiql:
+            return None
+        raise HttpError(HttpResponseBadRequest("Must provide query string."))
 
-    def _answer(
-        self, request: HttpRequest, query: Any, variables: Any, operation_name: str | None, *, show_graphiql: bool
-    ) -> ExecutionResult | None:
-        if not query:
-            if show_graphiql:
-                return None
-            raise HttpError(HttpResponseBadRequest("Must provide query string."))
-        if not isinstance(query, str):
+    def _asked(
+        self, request: HttpRequest, data: Any, query: Any, variables: Any, operation_name: str | None
+    ) -> _Asked | None:
+        if query and not isinstance(query, str):
             raise HttpError(HttpResponseBadRequest("The query must be a string."))
+        document_id = persisted.requested_id(request.GET) or persisted.requested_id(data)
+        text = persisted.text_of(query, document_id, self.get_options(request))
+        return _Asked(text, variables, operation_name, document_id if query else None) if text else None
+
+    def _answer(self, request: HttpRequest, asked: _Asked, *, show_graphiql: bool) -> ExecutionResult | None:
         schema = self.schema.graphql_schema
         if schema_errors := validate_schema(schema):
             return ExecutionResult(data=None, errors=schema_errors)
         options = self.get_options(request)
         prepared = documents_of(schema).prepare(
             schema,
-            query,
+            asked.text,
             options,
             rules=rules_of(self.validation_rules),
             max_errors=graphene_settings.MAX_VALIDATION_ERRORS,
         )
-        operation = get_operation_ast(prepared.document, operation_name)
+        operation = get_operation_ast(prepared.document, asked.operation_name)
         if request.method == "GET" and operation is not None and operation.operation is not OperationType.QUERY:
             if show_graphiql:
                 return None
             raise _only_by_post(operation)
         if prepared.errors:
             return ExecutionResult(data=None, errors=prepared.errors)
+        if asked.persist_as is not None and options.persisted == persisted.AUTOMATIC:
+            documents = persisted.stored_documents(dbopt_settings.cache.alias)
+            documents.add(asked.persist_as, asked.text, client=lambda: self.persisting_client(request), options=options)
         if operation is not None and options.max_cost is not None:
-            cost = prepared.cost(schema, operation, variables, options)
+            cost = prepared.cost(schema, operation, asked.variables, options)
             limits.check(cost, options.max_cost, code="COST_LIMIT", what="points of cost")
-        return self._execute(request, prepared, operation, variables, operation_name)
+        return self._execute(request, asked, prepared, operation)
 
     def _execute(
         self,
         request: HttpRequest,
+        asked: _Asked,
         prepared: PreparedDocument,
         operation: OperationDefinitionNode | None,
-        variables: Any,
-        operation_name: str | None,
     ) -> ExecutionResult:
         is_atomic = operation is not None and operation.operation is OperationType.MUTATION and _has_atomic_mutations()
         block: AbstractContextManager[Any] = transaction.atomic() if is_atomic else nullcontext()
@@ -141,8 +178,8 @@ class GraphQLView(graphene_django.views.GraphQLView):
                     prepared.document,
                     root_value=self.get_root_value(request),
                     context_value=self.get_context(request),
-                    variable_values=variables,
-                    operation_name=operation_name,
+                    variable_values=asked.variables,
+                    operation_name=asked.operation_name,
                     middleware=self.get_middleware(request),
                     execution_context_class=self.execution_context_class,
                 )
