@@ -114,6 +114,7 @@ class GraphQLSettings:
     persisted: str = _one_of("off", "automatic", "listed")
     persisted_file: str | None = None
     persisted_quota: int = _at_least(0, 100)
+    statistics: bool = True
 
     @property
     def shows_suggestions(self) -> bool:

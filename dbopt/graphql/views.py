@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import graphene_django.views
+from django.conf import settings
 from django.db import connection, transaction
 from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseNotAllowed, UnreadablePostError
 from graphene_django.constants import MUTATION_ERRORS_FLAG
@@ -30,12 +31,14 @@ from dbopt.graphql.encoding import encode
 from dbopt.graphql.errors import error_code, with_code, without_suggestions
 from dbopt.graphql.promises import drop_leftovers
 from dbopt.graphql.registry import clear_registry
+from dbopt.graphql.reports import reported
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from dbopt.conf import GraphQLSettings
 
+_STATISTICS_HEADER = "Dbopt-Statistics"
 _UPLOAD = "multipart/form-data"
 
 
@@ -56,7 +59,9 @@ class GraphQLView(graphene_django.views.GraphQLView):
     ``validation_rules`` are applied after those of the specification, not instead of them.
     """
 
+    # Of the operation that is being answered; a view lives as long as its request.
     _wants_text = False
+    _report: dict[str, Any] | None = None
 
     execution_context_class = TimedExecutionContext
 
@@ -98,7 +103,7 @@ class GraphQLView(graphene_django.views.GraphQLView):
 
     def get_response(self, request: HttpRequest, data: Any, show_graphiql: bool = False) -> tuple[Any, int]:
         """Return the body and the status of one operation."""
-        self._wants_text = False
+        self._wants_text, self._report = False, None
         body, status = super().get_response(request, data, show_graphiql)
         # Apollo's clients give persisted documents up for good when this answer has status 400.
         return body, 200 if self._wants_text else status
@@ -160,7 +165,14 @@ class GraphQLView(graphene_django.views.GraphQLView):
         if operation is not None and options.max_cost is not None:
             cost = prepared.cost(schema, operation, asked.variables, options)
             limits.check(cost, options.max_cost, code="COST_LIMIT", what="points of cost")
-        return self._execute(request, asked, prepared, operation)
+        if not (options.statistics and _may_see_statistics(request)):
+            return self._execute(request, asked, prepared, operation)
+        with reported() as report:
+            result = self._execute(request, asked, prepared, operation)
+        self._report = report.summary()
+        if operation is not None:
+            self._report["cost"] = prepared.cost(schema, operation, asked.variables, options)
+        return result
 
     def _execute(
         self,
@@ -192,6 +204,8 @@ class GraphQLView(graphene_django.views.GraphQLView):
 
     def json_encode(self, request: HttpRequest, d: Any, pretty: bool = False) -> Any:
         """Return a response as JSON: bytes, or for the parts of a batch, which upstream joins, a string."""
+        if self._report is not None:
+            d = {**d, "extensions": {"dbopt": self._report}}
         if self.pretty or pretty or request.GET.get("pretty"):
             return super().json_encode(request, d, pretty)
         encoded = encode(d, fast=self.get_options(request).orjson)
@@ -209,6 +223,16 @@ class GraphQLView(graphene_django.views.GraphQLView):
             return formatted
         code = error_code(error)
         return {"message": str(error)} if code is None else {"message": str(error), "extensions": {"code": code}}
+
+
+def _may_see_statistics(request: HttpRequest) -> bool:
+    if settings.DEBUG:
+        return True
+    # The user is looked at only where this is asked for: loading one costs statements, and makes the response vary.
+    if _STATISTICS_HEADER not in request.headers:
+        return False
+    user = getattr(request, "user", None)
+    return bool(user is not None and user.is_active and user.is_staff)
 
 
 def _has_timed_out(result: Any) -> bool:
