@@ -122,7 +122,7 @@ def test_contradicting_declarations_change_nothing(bookshop, monkeypatch):
     assert "x" not in [rule.name for rule in read_live(bookshop).rules]
 
 
-def test_alias_without_declarations(alias):
+def test_alias_without_declarations(alias, neo4j_server):
     alias()
     code, out, _ = run(alias="other")
 
@@ -138,7 +138,7 @@ def test_alias_without_declarations(alias):
         ({"URI": "ftp://x"}, 2, "refuses the address or an option for x:7687"),
     ],
 )
-def test_server_that_cannot_be_used(alias, options, code, message):
+def test_server_that_cannot_be_used(alias, neo4j_server, options, code, message):
     alias(**options)
 
     found, out, shown = run(alias="other")

@@ -16,6 +16,8 @@ from dbopt.neo4j.cypher import read_statement
 from dbopt.neo4j.queries import Counters
 from tests.neo4j.conftest import heard
 
+pytestmark = pytest.mark.usefixtures("neo4j_server")
+
 SECRET = "value-nobody-may-see"
 ENDLESS = "UNWIND range(1, 1000000000) AS x WITH x WHERE x % 7 = $seven RETURN count(x)"
 

@@ -52,6 +52,7 @@ def test_command_finds_the_servers_and_its_status_is_passed_on(clean_environment
     assert done.stdout == "('dbopt', '127.0.0.1')\nTrue\n"
     assert sorted(re.sub(r"\d+", "N", line) for line in done.stderr.splitlines()) == [
         "PostgreSQL N.N on N.N.N.N:N (N.N s)",
+        "Stopped in N.N s",
         "Valkey N.N.N on N.N.N.N:N (N.N s)",
     ]
     assert run_folders(services_tmp) == []
@@ -147,7 +148,7 @@ def test_missing_command_is_status_127(clean_environment, services_tmp, tmp_path
     )
 
     assert done.returncode == 127
-    assert done.stderr.splitlines()[-1] == "no-such-command cannot be run: No such file or directory"
+    assert done.stderr.splitlines()[-2] == "no-such-command cannot be run: No such file or directory"
     assert run_folders(services_tmp) == []
 
 

@@ -40,7 +40,7 @@ def _relationships(projection: RelationshipProjection) -> str:
     return (
         "UNWIND $rows AS row "
         # While statistics are young, the planner would rather read the whole index for each row.
-        f"OPTIONAL MATCH (x)-[r:{kind} {{{key}: row[0]}}]->(y) USING INDEX r:{kind}({key}) "
+        f"OPTIONAL MATCH (x)-[r:{kind} {{{key}: row[0]}}]->(y) USING INDEX SEEK r:{kind}({key}) "
         f"OPTIONAL MATCH {_end('a', projection, projection.start, 'row[1]')} "
         f"OPTIONAL MATCH {_end('b', projection, projection.end, 'row[2]')} "
         "WITH row, a, b, r, CASE WHEN a IS NULL OR b IS NULL THEN 'unconnected' WHEN r IS NULL THEN 'new' "

@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from types import FrameType
 
@@ -41,7 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         names = known(name.strip() for name in options.only.split(","))
         with start(names, neo4j_password=secrets.token_urlsafe(12), report=_say) as running:
-            return _run(command, running)
+            code = _run(command, running)
+            began = time.monotonic()
+            running.stop()
+            _say(f"Stopped in {time.monotonic() - began:.2f} s")
+            return code
     except (ValueError, ConfigurationError) as error:
         _say(str(error))
         return WRONG_USE

@@ -21,7 +21,8 @@ class Server:
     Attributes:
         name: postgres, redis or neo4j.
         version: as the server says it.
-        start_seconds: from the decision to start it until it answered; 0 for a server of somebody else.
+        start_seconds: from the decision to start it until it answered, the look after Neo4j's jars aside; 0 for a
+            server of somebody else.
         origin: "embedded", "docker" or "environment".
         user, password: of Neo4j; empty where it wants none.
     """
