@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from dbopt.cache.tables import primary_key
 from dbopt.cache.tokens import MAX_ROWS
@@ -109,6 +110,13 @@ def _named(
 
 
 def _canonical(field: Any, connection: BaseDatabaseWrapper) -> Callable[[object], str] | None:
+    # The same for all connections: all are PostgreSQL's.
+    if field not in _known:
+        _known[field] = _find_canonical(field, connection)
+    return _known[field]
+
+
+def _find_canonical(field: Any, connection: BaseDatabaseWrapper) -> Callable[[object], str] | None:
     while field.remote_field is not None and field.remote_field.get_related_field() is not None:
         # The child's key in multi-table inheritance, or a one-to-one field, has the type of what it points to.
         field = field.remote_field.get_related_field()
@@ -134,6 +142,8 @@ def _text(value: object) -> str:
 def _uuid(value: object) -> str:
     return (value if isinstance(value, UUID) else UUID(_text(value))).hex
 
+
+_known: WeakKeyDictionary[Any, Callable[[object], str] | None] = WeakKeyDictionary()
 
 _CANONICAL: dict[str, Callable[[object], str]] = {
     "bigint": _integer,

@@ -30,7 +30,7 @@ _NOT_PLAIN = re.compile(r"\b(?:ON CONFLICT|WITH)\b")
 
 def writes(statement: Statement) -> bool:
     """Tell whether a statement may write; also one that only calls a function may, see FUNCTION_WRITES."""
-    return statement.writes or bool(written_by(statement.functions))
+    return statement.writes or (bool(statement.functions) and bool(written_by(statement.functions)))
 
 
 def written_tags(

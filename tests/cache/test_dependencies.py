@@ -224,6 +224,28 @@ def test_view_depends_on_the_tables_behind_it(book, outcomes, monkeypatch, kind)
             cursor.execute("DROP VIEW testapp_inner CASCADE")
 
 
+def test_write_to_a_view_reaches_the_tables_behind_it(book, outcomes, monkeypatch):
+    from dbopt.cache import written
+
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE VIEW testapp_seen AS SELECT id, name FROM testapp_author")
+    known = written.known_among
+    monkeypatch.setattr(written, "known_among", lambda names: known(names) | ({"testapp_seen"} & set(names)))
+    monkeypatch.setattr(written, "unmanaged_tables", lambda: {"testapp_seen": "testapp_seen"})
+    try:
+        answered("SELECT name FROM testapp_author")
+        answered("SELECT count(*) FROM testapp_tag")
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE testapp_seen SET name = 'Grace'")
+
+        assert answered("SELECT name FROM testapp_author") == [("Grace",)]
+        answered("SELECT count(*) FROM testapp_tag")
+        assert outcomes(answered)["hits"] == 1
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP VIEW testapp_seen")
+
+
 def raw_refresh():
     with connection.cursor() as cursor:
         cursor.execute("REFRESH MATERIALIZED VIEW testapp_seen")

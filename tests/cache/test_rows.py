@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import connection, models
 from django.db.models import F
 from django.db.transaction import atomic
 
-from dbopt.cache import cached_query, invalidate
+from dbopt.cache import cached_query, invalidate, primary_keys
 from tests.cache import shop
 from tests.testapp.models import Author, Book, Shop, Tag
 
@@ -292,3 +292,29 @@ def test_many_keys_read_at_once_depend_on_the_table(two, elsewhere, outcomes):
     elsewhere(authors_in, pks)
 
     assert outcomes(authors_in)["stale"] == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        (models.BigAutoField(), 5, "5"),
+        (models.IntegerField(), " 5 ", "5"),
+        (models.IntegerField(), 5.0, None),
+        (models.IntegerField(), True, None),
+        (models.CharField(max_length=9), "Ab", "Ab"),
+        (models.CharField(max_length=9), 5, None),
+        # It may take texts of other letters for equal.
+        (models.CharField(max_length=9, db_collation="und-x-icu"), "Ab", None),
+        (models.UUIDField(), "{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}", "a0eebc999c0b4ef8bb6d6bb9bd380a11"),
+        (models.UUIDField(), "5", None),
+        (models.DecimalField(max_digits=9, decimal_places=2), 5, None),
+        (models.TextField(), "Ab", None),
+    ],
+)
+def test_key_has_one_form_or_none(monkeypatch, field, value, expected):
+    field.set_attributes_from_name("id")
+    monkeypatch.setattr(primary_keys, "primary_key", lambda table: field)
+
+    found = primary_keys.one_row("t", value, connection)
+
+    assert (None if found is None else set(found.keys)) == (None if expected is None else {expected})
