@@ -55,7 +55,7 @@ class ForeignKeyPath:
     def values_by_key(self, rows: QuerySet[Any], keys: Collection[Any], aggregate: Any) -> dict[Any, Any]:
         """Return an aggregate over the rows of each parent that has some, in one statement."""
         asked = {self.column.to_python(key): key for key in keys}
-        groups = keyed(self.narrow(rows), self.column, asked).order_by().values_list(self.column.attname)
+        groups = keyed(_once(self.narrow(rows)), self.column, asked).order_by().values_list(self.column.attname)
         return {
             asked[key]: value
             for key, value in groups.annotate(**{_KEY: aggregate}).values_list(self.column.attname, _KEY)
@@ -123,10 +123,8 @@ class ThroughPath:
 
     def values_by_key(self, rows: QuerySet[Any], keys: Collection[Any], aggregate: Any) -> dict[Any, Any]:
         """Return an aggregate over the rows of each parent that has some, in one statement."""
-        # Inside a subquery, conditions of `rows` cannot share a join with the grouping.
-        own = self.model._base_manager.using(rows.db).filter(pk__in=rows.order_by().values("pk"))
         name = f"{self.query_name}__{self.source.target_field.name}"
-        groups = own.filter(**{f"{name}__in": list(keys)}).values_list(name)
+        groups = _once(rows).order_by().filter(**{f"{name}__in": list(keys)}).values_list(name)
         return dict(groups.annotate(**{_KEY: aggregate}).values_list(name, _KEY))
 
     def _pairs(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -141,6 +139,14 @@ class ThroughPath:
         for row in lateral(rows, self.source, keys, limit=limit, belongs=belongs, name=_KEY):
             found[getattr(row, _KEY)].append(row)
         return found
+
+
+def _once(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Return each row once: a condition on another table may have joined it several times."""
+    if len(rows.query.alias_map) <= 1 or rows.query.annotations:
+        return rows
+    every: QuerySet[Any] = rows.model._base_manager.using(rows.db)
+    return every.filter(pk__in=rows.order_by().values("pk"))
 
 
 RelationPath = ForeignKeyPath | ThroughPath

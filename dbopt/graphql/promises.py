@@ -9,6 +9,7 @@ The package is frozen since 2019; `self_test` proves at first use that its insid
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from promise import Promise
 from promise.promise import async_instance, get_default_scheduler
 
 from dbopt.exceptions import ConfigurationError
+
+logger = logging.getLogger(__name__)
 
 PENDING, REJECTED, FULFILLED = -1, 0, 1
 
@@ -71,6 +74,9 @@ class LoaderPromise(Promise[Any]):
         self._tell(None, error)
 
     def _tell(self, value: Any, error: Exception | None) -> None:
+        if error is not None and not self._length and not self._waiters:
+            # promise is silent about a rejection that nobody handles.
+            logger.debug("Nobody waits for a load of %s that failed with %s.", _name(self._loader), _name(error))
         if self._length:
             async_instance.settle_promises(self)
         waiters, self._waiters = self._waiters, None
@@ -141,6 +147,10 @@ class Dispatch:
             async_instance.normal_queue.append(self)
         elif self.is_due:
             self.loader._dispatch()
+
+
+def _name(thing: object) -> str:
+    return type(thing).__name__
 
 
 def promise_for(loader: Loads) -> LoaderPromise:

@@ -6,6 +6,9 @@ import asyncio
 import threading
 
 import pytest
+from django.db import transaction
+from django.db.models import IntegerField
+from django.db.models.expressions import RawSQL
 from graphql import GraphQLError, build_schema, execute, parse
 from promise import Promise
 from promise.promise import async_instance
@@ -14,6 +17,7 @@ from dbopt.exceptions import InvalidCursorError, PageSizeError, TenantRequiredEr
 from dbopt.graphql.executor import DboptExecutionContext
 from dbopt.graphql.loaders import DataLoader
 from tests.graphql.running import messages, run
+from tests.testapp.models import Tag
 
 
 class Doubles(DataLoader):
@@ -504,3 +508,90 @@ def test_introspection_is_graphql_cores():
     actual = execute(schema, text, execution_context_class=DboptExecutionContext)
 
     assert actual == expected
+
+
+@pytest.mark.parametrize("make", [lambda: None, dict, type("Context", (), {}), object])
+def test_any_context_will_do(make):
+    class Doubles(DataLoader):
+        def batch_load(self, keys):
+            return [key * 2 for key in keys]
+
+    context = make()
+    schema = build_schema("type Query { a: Int }")
+    schema.query_type.fields["a"].resolve = lambda root, info: Doubles(
+        info.context if hasattr(info.context, "__dict__") or isinstance(info.context, dict) else None
+    ).load(1)
+
+    result = execute(schema, parse("{ a }"), context_value=context, execution_context_class=DboptExecutionContext)
+
+    assert (result.data, result.errors) == ({"a": 2}, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rolled_back_transaction_leaves_no_load_behind():
+    class Tags(DataLoader):
+        def batch_load(self, keys):
+            found = Tag.objects.in_bulk(keys, field_name="slug")
+            return [found.get(key) for key in keys]
+
+    def write(root, info):
+        Tag.objects.create(slug="new")
+        Tags(info.context).load("new")
+        raise ValueError("no")
+
+    context = {}
+    resolvers = {"Mutation.write": write, "Query.a": lambda root, info: Tags(info.context).load("new").then(bool)}
+    schema = "type Query { a: Boolean } type Mutation { write: Int! }"
+    with transaction.atomic():
+        result = run(schema, "mutation { write }", resolvers=resolvers, context=context)
+        transaction.set_rollback(True)
+
+    assert messages(result) == [("no", ["write"])]
+    assert context == {}
+    assert run(schema, "{ a }", resolvers=resolvers, context=context).data == {"a": False}
+
+
+@pytest.mark.django_db
+def test_queryset_that_fails_while_it_is_read_is_an_error_of_its_field():
+    broken = Tag.objects.annotate(n=RawSQL("1 / (length(slug) - length(slug))", [], output_field=IntegerField()))
+    Tag.objects.create(slug="t")
+
+    with transaction.atomic():
+        result = run(
+            "type Query { tags: [Tag] a: Int } type Tag { slug: String }",
+            "{ tags { slug } a }",
+            resolvers={"Query.tags": lambda root, info: broken, "Query.a": lambda root, info: 1},
+        )
+        transaction.set_rollback(True)
+
+    assert result.data == {"tags": None, "a": 1}
+    assert messages(result) == [("division by zero", ["tags"])]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_thread_that_asks_a_loader_of_another_gets_an_error_of_its_field(count):
+    class Doubles(DataLoader):
+        def batch_load(self, keys):
+            return [key * 2 for key in keys]
+
+    def a(root, info):
+        errors = []
+
+        def elsewhere():
+            try:
+                Doubles(info.context).load(1)
+            except RuntimeError as error:
+                errors.append(error)
+
+        Doubles(info.context)
+        threads = [threading.Thread(target=elsewhere) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(errors) == count
+        raise errors[0]
+
+    result = run("type Query { a: Int }", "{ a }", resolvers={"Query.a": a})
+
+    assert messages(result) == [("Doubles belongs to another thread. Take one from this thread's own context.", ["a"])]

@@ -202,6 +202,23 @@ def test_count_of_what_may_be_seen(authors):
     assert load(Visible({}), [first.pk, second.pk])[0] == [1, 1]
 
 
+def test_row_that_a_condition_joins_twice_counts_once(authors):
+    class Tagged(BookCount):
+        def get_queryset(self):
+            return Book.objects.filter(tags__slug__startswith="t")
+
+    class OfBooks(TagCount):
+        def get_queryset(self):
+            return Tag.objects.filter(books__title__startswith="B")
+
+    tags = [Tag.objects.create(slug=f"t{number}") for number in range(2)]
+    for book in Book.objects.order_by("pk")[:2]:
+        book.tags.set(tags)
+
+    assert load(Tagged({}), [authors[0].pk])[0] == [2]
+    assert load(OfBooks({}), [Book.objects.order_by("pk")[0].pk])[0] == [2]
+
+
 def generic_schema(**hooks):
     registry = Registry()
 

@@ -231,6 +231,30 @@ def test_interfaces_and_global_ids_are_understood():
     assert needs.columns == {"id", "name"}
 
 
+def test_resolve_type_that_looks_at_rows_gets_whole_rows():
+    fill(2)
+    registry = Registry()
+
+    class Named(graphene.Interface):
+        name = graphene.String()
+
+        @classmethod
+        def resolve_type(cls, instance, info):
+            return author_node if instance.email else None
+
+    meta = {"model": Author, "fields": ["name"], "registry": registry, "interfaces": [Named]}
+    author_node = type("AuthorNode", (DjangoObjectType,), {"Meta": type("Meta", (), meta)})
+    query = {"all": graphene.List(Named), "resolve_all": lambda root, info: Author.objects.all()}
+    query |= {"authors": graphene.List(author_node), "resolve_authors": lambda root, info: Author.objects.all()}
+    schema = optimize(graphene.Schema(query=type("Query", (graphene.ObjectType,), query), types=[author_node]))
+
+    result, statements = ask(schema, "{ all { name } authors { name } }")
+
+    assert result.errors is None
+    assert statements == 2
+    assert projector_of(schema.graphql_schema).reading(_info("{ all { name } }"), "AuthorNode").columns is None
+
+
 def test_operations_on_one_context_read_what_each_needs():
     fill(2)
     schema = optimize(build())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 
+import graphene
 import pytest
 from promise import Promise
 from promise.dataloader import DataLoader as StockLoader
 from promise.promise import async_instance
 
 from dbopt.exceptions import ConfigurationError
-from dbopt.graphql import promises
+from dbopt.graphql import GraphQLView, promises
 from dbopt.graphql.loaders import DataLoader
 from dbopt.graphql.promises import LoaderPromise, held_queue, reset_thread_state, run_next_job, self_test
 from tests.graphql.running import run
@@ -195,6 +196,113 @@ def test_stock_loaders_work_unchanged_and_batch():
 
     assert result.data == {"items": [{"n": 100, "m": 111}, {"n": 200, "m": 211}]}
     assert calls == [[1, 2], [10, 20, 11, 21]]
+
+
+class SaleorLoader(StockLoader):
+    """The base class that projects with graphene 2 carry along."""
+
+    context_key = None
+    context = None
+
+    def __new__(cls, context):
+        loaders = context.setdefault("dataloaders", {})
+        if cls.context_key not in loaders:
+            loaders[cls.context_key] = super().__new__(cls, context)
+        return loaders[cls.context_key]
+
+    def __init__(self, context):
+        if self.context is not context:
+            self.context = context
+            super().__init__()
+
+    def batch_load_fn(self, keys):
+        self.context["calls"].append((self.context_key, list(keys)))
+        results = self.batch_load(keys)
+        return results if isinstance(results, Promise) else Promise.resolve(results)
+
+
+class KindById(SaleorLoader):
+    context_key = "kind"
+
+    def batch_load(self, keys):
+        return [f"kind {key}" for key in keys]
+
+
+class ProductById(SaleorLoader):
+    context_key = "product"
+
+    def batch_load(self, keys):
+        return [{"id": key, "kind": key % 2} for key in keys]
+
+
+class KindOfProduct(SaleorLoader):
+    context_key = "kind of product"
+
+    def batch_load(self, keys):
+        def kinds(products):
+            return KindById(self.context).load_many([product["kind"] for product in products])
+
+        return ProductById(self.context).load_many(keys).then(kinds)
+
+
+def test_loaders_in_the_style_of_saleor_batch_at_every_level():
+    context = {"calls": []}
+    resolvers = {
+        "Query.lines": lambda root, info: [1, 2, 3],
+        "Line.product": lambda line, info: ProductById(info.context).load(line),
+        "Line.kind": lambda line, info: KindOfProduct(info.context).load(line),
+        "Product.kind": lambda product, info: KindById(info.context).load(product["kind"]).then(str.upper),
+    }
+    schema = """
+        type Query { lines: [Line!]! } type Line { product: Product! kind: String }
+        type Product { id: Int! kind: String! }
+    """
+
+    result = run(schema, "{ lines { kind product { id kind } } }", resolvers=resolvers, context=context)
+
+    assert result.errors is None
+    assert result.data["lines"][2] == {"kind": "kind 1", "product": {"id": 3, "kind": "KIND 1"}}
+    assert sorted(context["calls"]) == [("kind", [1, 0]), ("kind of product", [1, 2, 3]), ("product", [1, 2, 3])]
+
+
+def test_empty_cache_given_to_a_stock_loader_is_ignored_but_ours_is_the_contexts():
+    mine = {}
+    StockLoader(batch_load_fn=Promise.resolve, cache_map=mine).prime(1, "value")
+    context = {}
+    Doubles(context).prime(1, "value")
+
+    assert mine == {}
+    assert Doubles(context).load(1).get() == "value"
+
+
+def test_rejection_that_nobody_handles_is_logged_without_its_message(caplog):
+    class Fails(DataLoader):
+        def batch_load(self, keys):
+            raise ValueError("of a row")
+
+    def a(root, info):
+        Fails(info.context).load(1)
+        Fails(info.context).load(2).catch(lambda error: None)
+        return 1
+
+    with caplog.at_level("DEBUG", "dbopt.graphql.promises"):
+        result = run("type Query { a: Int }", "{ a }", resolvers={"Query.a": a})
+
+    assert result.errors is None
+    assert caplog.messages == ["Nobody waits for a load of Fails that failed with ValueError."]
+
+
+def test_view_drops_what_an_earlier_user_of_the_thread_left_behind(rf):
+    ran = []
+    query = type("Query", (graphene.ObjectType,), {"a": graphene.Int(), "resolve_a": lambda root, info: 1})
+    view = GraphQLView.as_view(schema=graphene.Schema(query=query))
+    async_instance.is_tick_used = True
+    async_instance.normal_queue.append(lambda: ran.append("of tenant B"))
+
+    response = view(rf.post("/graphql", {"query": "{ a }"}, content_type="application/json"))
+
+    assert (response.status_code, ran) == (200, [])
+    assert (len(async_instance.normal_queue), async_instance.is_tick_used) == (0, False)
 
 
 def test_self_test_refuses_a_promise_that_works_differently(monkeypatch):

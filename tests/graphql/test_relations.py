@@ -12,9 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from graphene_django import DjangoListField, DjangoObjectType
 from graphene_django.registry import Registry
 
-from dbopt.graphql import DboptExecutionContext, optimize
+from dbopt.graphql import DboptExecutionContext, ModelLoader, optimize
 from tests.graphql.running import messages
-from tests.testapp.models import Author, Book, Note, Profile, Publisher, Shop, Tag
+from tests.testapp.models import Author, Book, Cafe, Note, Place, Profile, Publisher, Shop, Stock, Tag
 
 pytestmark = pytest.mark.django_db
 
@@ -424,6 +424,88 @@ def test_ten_thousand_keys_are_loaded_in_chunks(batches):
     assert statements == 21
 
 
-def test_generic_relations_are_left_alone():
+def test_multi_table_children_and_proxies_are_followed():
+    registry = Registry()
+
+    def node(model, **attributes):
+        meta = type("Meta", (), {"model": model, "fields": "__all__", "registry": registry})
+        return type(f"{model.__name__}Node", (DjangoObjectType,), {"Meta": meta, **attributes})
+
+    node(Place)
+    cafes = graphene.List(node(Cafe))
+    query = {"cafes": cafes, "resolve_cafes": lambda root, info: Cafe.objects.order_by("pk")}
+    schema = graphene.Schema(query=type("Query", (graphene.ObjectType,), query))
+    for number in range(3):
+        Cafe.objects.create(name=f"C{number}", seats=number)
+    text = "{ cafes { name seats placePtr { name cafe { seats name } } } }"
+
+    expected = schema.execute(text, context_value={})
+    result, statements = ask(optimize(schema), text)
+
+    assert result.errors is None
+    assert result.data == expected.data
+    assert statements == 3
+
+
+def test_two_types_of_one_model_read_and_permit_apart():
+    registry = Registry()
+    tag_fields = ["slug"]
+
+    def node(name, model, fields, **attributes):
+        meta = type("Meta", (), {"model": model, "fields": fields, "registry": registry, "name": name})
+        return type(name, (DjangoObjectType,), {"Meta": meta, **attributes})
+
+    hidden = node("Hidden", Tag, tag_fields, get_queryset=classmethod(lambda cls, rows, info: rows.none()))
+    shown = node("Shown", Tag, tag_fields)
+    one = node("One", Book, ["title"], tags=DjangoListField(hidden))
+    two = node("Two", Book, ["pages"], tags=DjangoListField(shown))
+    query = {"ones": graphene.List(one), "twos": graphene.List(two)}
+    query |= {f"resolve_{name}": lambda root, info: Book.objects.order_by("pk") for name in ("ones", "twos")}
+    schema = optimize(graphene.Schema(query=type("Query", (graphene.ObjectType,), query)))
+    author = Author.objects.create(name="A", email="a@example.com")
+    Book.objects.create(title="B", author=author, pages=3).tags.add(Tag.objects.create(slug="t"))
+
+    result, statements = ask(schema, "{ ones { title tags { slug } } twos { pages tags { slug } } }")
+
+    assert result.errors is None
+    assert result.data == {"ones": [{"title": "B", "tags": []}], "twos": [{"pages": 3, "tags": [{"slug": "t"}]}]}
+    # Books twice, pairs and shown tags; none() asks for pairs only.
+    assert statements == 5
+
+
+def test_keys_of_two_columns():
+    Stock.objects.create(shop_code="one", title="A", copies=3)
+    Stock.objects.create(shop_code="one", title="B", copies=4)
+
+    class StockLoader(ModelLoader):
+        model = Stock
+
+    found = StockLoader().batch_load([("one", "B"), ("two", "A")])
+
+    assert {key: row.copies for key, row in found.items()} == {("one", "B"): 4}
+
+
+def test_select_related_with_only_that_leaves_the_key_out_is_djangos_error_of_the_field():
+    fill(1)
+    books = Book.objects.select_related("author").only("title")
+
+    result, _ = ask(optimize(build(books=books)), "{ books { title author { name } } }")
+
+    assert result.data == {"books": None}
+    assert "cannot be both deferred and traversed using select_related" in messages(result)[0][0]
+
+
+def test_get_queryset_that_joins_gives_a_row_once_a_key():
+    fill(2)
+    joins = classmethod(lambda cls, rows, info: rows.filter(books__title__startswith="B"))
+    schema = optimize(build(Author_get_queryset=joins))
+
+    result, statements = ask(schema, "{ books { author { name } } }")
+
+    assert [row["author"]["name"] for row in result.data["books"]] == ["A0", "A0", "A1", "A1"]
+    assert statements == 2
+
+
+def test_undeclared_generic_relations_are_left_alone():
     assert "notes" not in build().graphql_schema.type_map["AuthorNode"].fields
     assert Note._meta.get_field("subject").related_model is None
