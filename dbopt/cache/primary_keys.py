@@ -72,6 +72,9 @@ def inserted(sql: object, parameters: object, connection: BaseDatabaseWrapper) -
 
 def returned(table: str, cursor: Any, connection: BaseDatabaseWrapper) -> NamedRows | None:
     """Return the rows of a table whose keys a statement has just returned; they are laid back for the caller."""
+    if connection.vendor != "postgresql":
+        # Other drivers give rows once.
+        return None
     field = primary_key(table)
     names = [column.name for column in cursor.description or ()]
     if field is None or field.column not in names or not 0 <= cursor.rowcount <= MAX_ROWS:
