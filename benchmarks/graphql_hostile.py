@@ -55,7 +55,14 @@ DOCUMENTS = {
     "nothing but brackets": ("{" * 19_000, "TOKEN_LIMIT"),
     "introspection of introspection": (
         "{ __schema { types { " + "fields { type { " * 20 + "name" + " } }" * 20 + " } } }",
-        None,
+        "DEPTH_LIMIT",
+    ),
+    "introspection through fragments": (
+        (
+            '{ __type(name: "Node") { ...A } } fragment A on __Type { fields { type { ...B } } } '
+            "fragment B on __Type { interfaces { ...C } } fragment C on __Type { possibleTypes { name } }"
+        ),
+        "DEPTH_LIMIT",
     ),
     "cost of nested lists": ("{ node { nodes { all { all { all { name } } } } } }", "COST_LIMIT"),
     "cost of one huge page": ("{ node { page(first: 2000000000) { name } } }", "COST_LIMIT"),
@@ -94,7 +101,8 @@ def ask(view, text):
     return (time.process_time() - started) * 1000, status
 
 
-def main():
+def main(arguments):
+    """Return a table of the times."""
     from django.conf import settings
 
     settings.configure(
@@ -109,16 +117,17 @@ def main():
 
     schema = build_schema()
     views = {"dbopt": GraphQLView.as_view(schema=schema)}
-    if "--stock" in sys.argv:
+    if "--stock" in arguments:
         views["stock"] = graphene_django.views.GraphQLView.as_view(schema=schema)
+    lines = [f"| document | bytes | {' | '.join(f'{way}, ms' for way in views)} |", "|---|---|" + "---|" * len(views)]
     for name, (text, _) in DOCUMENTS.items():
         cells = []
         for way, view in views.items():
-            results = [ask(view, text) for _ in range(ROUNDS if way == "dbopt" else 1)]
-            taken, status = min(results)
-            cells.append(f"{way} {taken:8.2f} ms {status}")
-        print(f"{name:34} {len(text):7} bytes  " + "  ".join(cells))
+            taken, status = min(ask(view, text) for _ in range(ROUNDS if way == "dbopt" else 1))
+            cells.append(f"{taken:.2f} ({status})")
+        lines.append(f"| {name} | {len(text)} | {' | '.join(cells)} |")
+    return lines
 
 
 if __name__ == "__main__":
-    main()
+    print("\n".join(main(sys.argv[1:])))

@@ -16,6 +16,9 @@ from dbopt.graphql.tokens import count, tokens_of
 if TYPE_CHECKING:
     from dbopt.conf import GraphQLSettings
 
+# As in the rule of graphql-core, which older versions lack: what tools ask for has one.
+MAX_INTROSPECTED_LISTS = 2
+
 # Numbers above are not exact in a client that reads JSON with JavaScript.
 _LARGEST_EXACT = 2**53 - 1
 
@@ -77,6 +80,12 @@ def check_measure(found: Measure, options: GraphQLSettings) -> None:
     """
     if found.introspects and not options.introspection:
         raise GraphQLError("Introspection is disabled.", extensions={"code": "INTROSPECTION_DISABLED"})
+    check(
+        found.introspected_lists,
+        MAX_INTROSPECTED_LISTS,
+        code="DEPTH_LIMIT",
+        what="nested lists of fields or types in introspection",
+    )
     check(found.depth, options.max_depth, code="DEPTH_LIMIT", what="levels of fields")
     check(found.root_fields, options.max_root_fields, code="ROOT_FIELD_LIMIT", what="fields of the root")
     _check_sizes(found, options)

@@ -19,6 +19,9 @@ from graphql.language import FragmentSpreadNode
 
 INTROSPECTION = frozenset(("__schema", "__type"))
 
+# Nested in each other, they multiply to the size of the schema to the power of their depth.
+_LISTS_OF_INTROSPECTION = frozenset(("fields", "interfaces", "possibleTypes", "inputFields"))
+
 # A step is four calls on Python's stack, which ends at a thousand; no honest document comes near.
 MAX_STEPS = 100
 
@@ -40,6 +43,7 @@ class Measure:
         root_fields, fields, aliases, directives: with fragments put in place.
         merges: pairs of fields, and of fragments, that meet at one place of the response: validation compares each.
         introspects: whether ``__schema`` or ``__type`` is asked for.
+        introspected_lists: levels of lists of fields and types below them.
     """
 
     depth: int
@@ -49,6 +53,7 @@ class Measure:
     directives: int
     merges: int
     introspects: bool
+    introspected_lists: int
 
 
 class _Size(NamedTuple):
@@ -57,6 +62,7 @@ class _Size(NamedTuple):
     fields: int = 0
     aliases: int = 0
     directives: int = 0
+    lists: int = 0
 
 
 def measure(document: DocumentNode, *, max_fields: int | None, max_merges: int | None) -> Measure:
@@ -89,6 +95,7 @@ def measure(document: DocumentNode, *, max_fields: int | None, max_merges: int |
         directives=size.directives,
         merges=walk.merges(max_merges) if has_merges and max_merges is not None else 0,
         introspects=walk.introspects,
+        introspected_lists=walk.introspected_lists,
     )
 
 
@@ -100,6 +107,7 @@ class _Walk:
         self.fragments = {node.name.value: node for node in definitions if isinstance(node, FragmentDefinitionNode)}
         self.operations = [node for node in definitions if isinstance(node, OperationDefinitionNode)]
         self.introspects = False
+        self.introspected_lists = 0
         self._known: dict[str, _Size] = {}
         self._open: set[str] = set()
 
@@ -111,23 +119,27 @@ class _Walk:
     def size(self, selection_set: SelectionSetNode, steps: int) -> _Size:
         if not steps:
             raise TooDeepError
-        depth = width = fields = aliases = directives = 0
+        depth = width = fields = aliases = directives = lists = 0
         for node in selection_set.selections:
             part = self._size_of(node, steps - 1)
             depth = max(depth, part.depth)
+            lists = max(lists, part.lists)
             width += part.width
             fields += part.fields
             aliases += part.aliases
             directives += part.directives + len(node.directives)
-        return _Size(depth, width, fields, aliases, directives)
+        return _Size(depth, width, fields, aliases, directives, lists)
 
     def _size_of(self, node: SelectionNode, steps: int) -> _Size:
         if isinstance(node, FieldNode):
             below = self.size(node.selection_set, steps) if node.selection_set else _Size()
-            is_introspection = node.name.value in INTROSPECTION
-            self.introspects |= is_introspection
-            depth = 1 if is_introspection else below.depth + 1
-            return _Size(depth, 1, below.fields + 1, below.aliases + (node.alias is not None), below.directives)
+            depth = below.depth + 1
+            if node.name.value in INTROSPECTION:
+                self.introspects = True
+                self.introspected_lists = max(self.introspected_lists, below.lists)
+                depth = 1
+            lists = below.lists + (node.name.value in _LISTS_OF_INTROSPECTION)
+            return _Size(depth, 1, below.fields + 1, below.aliases + (node.alias is not None), below.directives, lists)
         if isinstance(node, InlineFragmentNode):
             return self.size(node.selection_set, steps)
         return self._fragment(node.name.value, steps) if isinstance(node, FragmentSpreadNode) else _Size()
