@@ -6,8 +6,7 @@ The client's pools and retries are not used: they look at every connection befor
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dbopt.exceptions import require_extra
 
@@ -35,8 +34,7 @@ class Script(str):
         return Command(keys[0], ("EVALSHA", self.sha, len(keys), *keys, *arguments), self)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """What to send, and the key that tells a cluster where to. It may be carried out twice."""
 
     key: str

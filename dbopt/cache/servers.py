@@ -8,7 +8,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from django.conf import settings
 
@@ -54,8 +54,7 @@ return 0
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What one round trip brought: the bytes under a value's key, and tokens (None where there is none)."""
 
     data: bytes | None
@@ -285,7 +284,7 @@ class CacheServer:
         if answers is None:
             return None
         if len(reading) == 1:
-            return list(answers[-1])
+            return cast("list[bytes | None]", answers[-1])
         found: dict[str, bytes | None] = {}
         for command, answer in zip(reading, answers[len(before) :], strict=True):
             found.update(zip(command.words[1:], answer, strict=True))
