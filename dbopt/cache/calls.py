@@ -62,6 +62,15 @@ class Call:
         self._asked_at = time.monotonic()
         return self._server.look(self.key, (*self._place.head, *self._spec.ahead, *self._rows), local=local)
 
+    async def look_async(self) -> Look | None:
+        """Look in this event loop; None where :meth:`look` has to do it, in a thread."""
+        if not self._accept or self._spec.local or self._asked_at:
+            return None
+        asked_at = time.monotonic()
+        look = await self._server.look_async(self.key, (*self._place.head, *self._spec.ahead, *self._rows))
+        self._asked_at = asked_at if look is not None else 0.0
+        return look
+
     def hit(self, look: Look) -> Envelope | None:
         """Return a valid value where nothing else is to do; neither waits nor asks anybody."""
         found = self._valid(look.data, look.tokens) if self._accept and look.data is not None else None

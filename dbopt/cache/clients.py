@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 # Of one node, or given to the cluster's client by other means.
 _NODE_OPTIONS = frozenset({"host", "port", "db", "path", "retry", "retry_on_error", "parser_class", "connection_pool"})
 
+# What a connection of an event loop is told, beside options of TLS.
+_ADDRESS = frozenset(
+    {"host", "port", "path", "db", "username", "password", "credential_provider", "protocol", "client_name"}
+    | {"socket_connect_timeout", "socket_keepalive"}
+)
+
 _BUILTIN_ONLY_OPTIONS = frozenset({"pool_class", "parser_class", "serializer"})
 
 
@@ -61,6 +67,18 @@ class OneServer:
     def new_connection(self, place: object, **options: Any) -> Any:
         """Return a connection that is not connected yet."""
         return self._pool.connection_class(**{**self._pool.connection_kwargs, **options})
+
+    def new_async_connection(self) -> Any | None:
+        """Return a connection for the running event loop, not connected yet; None where the client has no such kind."""
+        module = require_extra("redis.asyncio.connection", "redis")
+        kind = getattr(module, self._pool.connection_class.__name__, None)
+        if kind is None:
+            return None
+        given = self._pool.connection_kwargs
+        options = {name: value for name, value in given.items() if name in _ADDRESS or name.startswith("ssl_")}
+        retry = require_extra("redis.asyncio.retry", "redis").Retry
+        # Who uses it limits the time: the client does so by asyncio.wait_for(), which loses cancellations in Python 3.11.
+        return kind(**options, socket_timeout=None, retry=retry(require_extra("redis.backoff", "redis").NoBackoff(), 0))
 
     def places(self) -> list[None]:
         """Return the only place."""

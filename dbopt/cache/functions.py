@@ -205,12 +205,12 @@ class CachedFunction(Generic[P, R]):
         if call is None:
             return Envelope(await sync_to_async(evaluated)(await function(*args, **kwargs)), time.time())
         try:
-            step = await sync_to_async(lambda: call.step(call.look()))()
+            step = await self._step_async(call)
             if isinstance(step, Pause):
                 self._counters.waited()
             while isinstance(step, Pause):
                 await step.wait_async()
-                step = await sync_to_async(lambda: call.step(call.look()))()
+                step = await self._step_async(call)
             if step is not None:
                 return self._found(call, step, args=args, kwargs=kwargs, started=started)
             return await self._compute_async(call, args, kwargs, accept=accept, started=started)
@@ -222,6 +222,13 @@ class CachedFunction(Generic[P, R]):
                 call.leave()
             if totals.is_due():
                 await sync_to_async(totals.push)()
+
+    async def _step_async(self, call: Call) -> Envelope | Pause | None:
+        look = await call.look_async()
+        found = call.hit(look) if look is not None else None
+        if found is not None:
+            return found
+        return await sync_to_async(lambda: call.step(look if look is not None else call.look()))()
 
     async def _compute_async(self, call: Call, args: Any, kwargs: Any, *, accept: bool, started: float) -> Envelope:
         function = cast("Callable[..., Any]", self._function)

@@ -20,7 +20,8 @@ from dbopt.exceptions import require_extra
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-_INFO = (("INFO", "server"), ("INFO", "replication"))
+# What to ask a server in order to know it.
+IDENTITY = (("INFO", "server"), ("INFO", "replication"))
 _FIELDS = (b"run_id", b"master_replid", b"role")
 
 # KEYS: identities met, each with the moment of its last renewal; the token to renew.
@@ -60,14 +61,26 @@ class Lineage:
         Raises:
             redis.ReadOnlyError: a replica's, whose tokens are those of a moment ago.
         """
-        facts = _facts(connection)
-        if facts.get(b"role") == b"slave":
-            raise require_extra("redis.exceptions", "redis").ReadOnlyError("The cache server is a replica.")
-        identity = b":".join(facts.get(field, b"") for field in _FIELDS[:2])
-        # A server that does not tell, or may not, is taken for the one it was.
-        if identity != b":" and identity not in self._known:
+        identity = self.identity(_answers(connection))
+        if not self.is_known(identity):
             with self._lock:
                 self.strangers |= {identity}
+
+    def identity(self, answers: Iterable[bytes]) -> bytes:
+        """Return whose the answers to `IDENTITY` are.
+
+        Raises:
+            redis.ReadOnlyError: a replica's, whose tokens are those of a moment ago.
+        """
+        lines = (line.partition(b":") for answer in answers for line in answer.splitlines())
+        facts = {name: value for name, _, value in lines if name in _FIELDS}
+        if facts.get(b"role") == b"slave":
+            raise require_extra("redis.exceptions", "redis").ReadOnlyError("The cache server is a replica.")
+        return b":".join(facts.get(field, b"") for field in _FIELDS[:2])
+
+    def is_known(self, identity: bytes) -> bool:
+        """Tell whether this server was met. One that does not tell, or may not, is taken for the one it was."""
+        return identity == b":" or identity in self._known
 
     def question(self, stranger: bytes) -> Command:
         """Return the command that renews everything if this is the first meeting."""
@@ -87,13 +100,12 @@ class Lineage:
         return bool(had) and not self._is_cluster
 
 
-def _facts(connection: Any) -> dict[bytes, bytes]:
-    connection.send_packed_command(connection.pack_commands(_INFO), check_health=False)
-    facts: dict[bytes, bytes] = {}
-    for _ in _INFO:
+def _answers(connection: Any) -> list[bytes]:
+    connection.send_packed_command(connection.pack_commands(IDENTITY), check_health=False)
+    answers: list[bytes] = []
+    for _ in IDENTITY:
         try:
-            lines = connection.read_response().splitlines()
+            answers.append(connection.read_response())
         except require_extra("redis.exceptions", "redis").ResponseError:
             continue
-        facts.update((name, value) for name, _, value in (line.partition(b":") for line in lines) if name in _FIELDS)
-    return facts
+    return answers

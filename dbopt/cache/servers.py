@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from django.conf import settings
 
 from dbopt.cache.breaker import Breaker
-from dbopt.cache.clients import build_network, key_namespace, uses_cluster, uses_redis
+from dbopt.cache.clients import OneServer, build_network, key_namespace, uses_cluster, uses_redis
 from dbopt.cache.cluster import by_slot
 from dbopt.cache.debt import Debt, Payer
 from dbopt.cache.declared import needs_server_clock
@@ -21,6 +21,7 @@ from dbopt.cache.entries import new_marker
 from dbopt.cache.keys import token_key
 from dbopt.cache.lineage import Lineage
 from dbopt.cache.local import LocalCopy, removal_tag
+from dbopt.cache.loops import Loops
 from dbopt.cache.roads import Command, Road, Script
 from dbopt.cache.strict import CREATE, MARK, REAP, RENEW, token_commands
 from dbopt.cache.tokens import EPOCH, TOKEN_SECONDS, new_token
@@ -84,12 +85,15 @@ class CacheServer:
         network = build_network(section)
         self._local = LocalCopy(network, self._lineage, self.namespace, max_bytes=section.local_bytes)
         self._road = Road(network, self._lineage, replaced=self._local.restart)
+        self._loops = (
+            Loops(network, self._lineage, seconds=section.socket_timeout) if isinstance(network, OneServer) else None
+        )
         self._payer = Payer(self.debt, self.pay, seconds=max(section.breaker_seconds, 0.05))
 
     @property
     def round_trips(self) -> int:
         """How often this process asked the server since it began; near enough when several threads ask at once."""
-        return self._road.round_trips
+        return self._road.round_trips + (self._loops.round_trips if self._loops is not None else 0)
 
     def look(self, key: str, tags: Sequence[str], *, local: bool = False) -> Look | None:
         """Read a value and tokens in one round trip, or in none; None while the server is out of reach.
@@ -111,6 +115,21 @@ class CacheServer:
         if mark is not None:
             self._local.fetched(mark, tags, look)
         return look
+
+    async def look_async(self, key: str, tags: Sequence[str]) -> Look | None:
+        """Look in this event loop, without a copy; None where :meth:`look` has to do it, in a thread."""
+        # While the breaker is open, the thread's road finds out whether the server is back.
+        if self._loops is None or self.debt or self.breaker.is_open:
+            return None
+        try:
+            found = await self._loops.read([key, *self._token_keys(tags)])
+        except self._road.faults as error:
+            self.breaker.failed(error, refused=isinstance(error, self._road.refusals))
+            return None
+        if found is None:
+            return None
+        self.breaker.succeeded(wrote=False)
+        return Look(found[0], dict(zip(tags, found[1:], strict=True)))
 
     def keep(self, key: str, look: Look) -> None:
         """Keep a look whose value is valid, for later ones with ``local=True``."""

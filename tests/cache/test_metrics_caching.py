@@ -18,7 +18,7 @@ from dbopt.cache import aggregates, cached_metrics, cached_query, calls, fills, 
 from dbopt.exceptions import ConfigurationError
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.cache.conftest import DEADLINE, wait_until
-from tests.cache.stages import PipedCue, Stage, clock, in_children
+from tests.cache.stages import PipedCue, Stage, clock, in_children, unhurried
 from tests.testapp.models import Author
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -80,9 +80,10 @@ def ada(tmp_path, shop_database):
     stage.open(tmp_path / "executions")
     for function in (how_many, how_many_until_now, by_the_clock, from_elsewhere, surroundings, how_many_async, around):
         function._spec.forget()
-    yield Author.objects.create(name="Ada", email="ada@example.org")
-    stage.cue.set()
-    settle()
+    with unhurried():
+        yield Author.objects.create(name="Ada", email="ada@example.org")
+        stage.cue.set()
+        settle()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dbopt.cache import cached_query, calls, fills, invalidate, invalidate_all, 
 from dbopt.exceptions import ConfigurationError
 from dbopt.tenancy import tenant_context
 from tests.cache.conftest import DEADLINE
-from tests.cache.stages import Stage, clock, start
+from tests.cache.stages import Stage, clock, start, unhurried
 from tests.testapp.models import Author, Book
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -41,7 +41,8 @@ def ada(tmp_path, shop_database):
     stage.open(tmp_path / "executions")
     for function in (names, fresh, around):
         function._spec.forget()
-    yield Author.objects.create(name="Ada", email="ada@example.org")
+    with unhurried():
+        yield Author.objects.create(name="Ada", email="ada@example.org")
     stage.cue.set()
 
 

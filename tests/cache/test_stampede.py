@@ -12,7 +12,7 @@ from django.db import connections
 
 from dbopt.cache import cached_query, roads, servers, turns
 from tests.cache.conftest import DEADLINE, wait_until
-from tests.cache.stages import PipedCue, Stage, in_children, start
+from tests.cache.stages import PipedCue, Stage, in_children, start, unhurried
 from tests.testapp.models import Author
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -26,7 +26,8 @@ def _new_stage(tmp_path, shop_database):
     stage.open(tmp_path / "executions")
     for function in (names, unstorable, again):
         function._spec.forget()
-    yield
+    with unhurried():
+        yield
     stage.cue.set()
 
 
