@@ -6,6 +6,9 @@ import pytest
 from django.test import Client, override_settings
 from prometheus_client.parser import text_string_to_metric_families
 
+from dbopt.metrics import series
+from dbopt.metrics.names import CappedNames
+
 TOKEN = "a-token-of-the-scraper"
 MIDDLEWARE = ["dbopt.health.middleware.HealthMiddleware"]
 
@@ -33,3 +36,10 @@ def scrape():
         return lambda name, **labels: found.get((name, tuple(sorted(labels.items()))))
 
     return read
+
+
+@pytest.fixture(autouse=True)
+def free_names(monkeypatch):
+    """No name is taken yet: tests elsewhere use more prefixes and loaders than a project may."""
+    monkeypatch.setattr(series, "_prefixes", CappedNames(series.MAX_PREFIXES))
+    monkeypatch.setattr(series, "_loaders", CappedNames(series.MAX_LOADERS))
