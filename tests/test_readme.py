@@ -143,6 +143,7 @@ def requests_to_a_server():
     ]
 
 
+@pytest.mark.long
 def test_new_project_works_as_written(tmp_path):
     write_project(tmp_path)
     missing = [program for program in ("curl", "jq") if shutil.which(program) is None]
