@@ -132,8 +132,9 @@ def _complete_lists(run: Run, cells: Cells) -> None:
         spot = cells.spot(position)
         values.extend(items)
         rows.extend(repeat(cells.row(position), len(items)))
-        for index in range(len(items)):
-            places.add((*spot, index), (outputs, index))
+        indexes = range(len(items))
+        places.spots.extend([(*spot, index) for index in indexes])
+        places.holders.extend(zip(repeat(outputs), indexes))
     if values:
         complete(run, Cells(cells.batch, cells.field, values, rows=rows, items=places))
 

@@ -271,13 +271,12 @@ class _Delivery:
         self.chunks -= 1
         if self.chunks:
             return
-        known = self.loader._results  # noqa: SLF001
+        known, values = self.loader._results, self.values  # noqa: SLF001
         for column, keys in self.columns:
-            column.deliver([None if key is None else self._value(key, known) for key in keys])
-
-    def _value(self, key: Any, known: dict[Any, Any]) -> Any:
-        value = self.values.get(key, _MISSING)
-        return known.get(key) if value is _MISSING else value
+            found = [values[key] if key in values else known.get(key) for key in keys]
+            if None in keys:
+                found = [None if key is None else value for key, value in zip(keys, found, strict=True)]
+            column.deliver(found)
 
 
 def _aligned(name: str, keys: list[Any], values: Any) -> list[Any]:

@@ -38,10 +38,13 @@ class ForeignKeyPath:
         """Return the rows that can belong to a parent at all."""
         return rows
 
+    def stored(self, keys: Collection[Any]) -> dict[Any, Any]:
+        """Return the keys by what the rows hold."""
+        return dict(zip(keys, keys, strict=True))
+
     def rows_by_key(self, rows: QuerySet[Any], keys: Collection[Any], *, reading: Reading, limit: int | None) -> Found:
         """Return the rows of each parent that has some, in one statement."""
-        # A generic relation may hold keys as text.
-        asked = {self.column.to_python(key): key for key in keys}
+        asked = self.stored(keys)
         rows = reading.prepare(self.narrow(rows), self.column.attname)
         if limit is not None:
             found = top_rows(rows, self.column, list(asked), limit=limit)
@@ -54,7 +57,7 @@ class ForeignKeyPath:
 
     def values_by_key(self, rows: QuerySet[Any], keys: Collection[Any], aggregate: Any) -> dict[Any, Any]:
         """Return an aggregate over the rows of each parent that has some, in one statement."""
-        asked = {self.column.to_python(key): key for key in keys}
+        asked = self.stored(keys)
         groups = keyed(_once(self.narrow(rows)), self.column, asked).order_by().values_list(self.column.attname)
         return {
             asked[key]: value
@@ -75,6 +78,10 @@ class GenericPath(ForeignKeyPath):
         types: Any = apps.get_model("contenttypes", "ContentType")._default_manager.db_manager(rows.db)
         found = types.get_for_model(self.parent_model, for_concrete_model=self.for_concrete_model)
         return rows.filter(**{self.content_type: found.pk})
+
+    def stored(self, keys: Collection[Any]) -> dict[Any, Any]:
+        """Return the keys by what the rows hold, which may be text."""
+        return {self.column.to_python(key): key for key in keys}
 
 
 @dataclass(frozen=True)

@@ -302,9 +302,17 @@ class RelationResolver:
         """Whether all parents are rows of one database that have nothing loaded yet."""
         if not all(issubclass(kind, self.plan.model) for kind in set(map(type, parents))):
             return False
-        if len({parent._state.db for parent in parents}) > 1:
+        states = [parent._state.__dict__ for parent in parents]
+        if len({state["db"] for state in states}) > 1:
             return False
-        return all(self._loaded(parent) is _NOT_LOADED for parent in parents)
+        if self.plan.cache_name is None:
+            return True
+        # Most rows have no place for loaded relations at all: that is seen without a call for each.
+        if self.plan.is_many:
+            has_place = any("_prefetched_objects_cache" in parent.__dict__ for parent in parents)
+        else:
+            has_place = any("fields_cache" in state for state in states)
+        return not has_place or all(self._loaded(parent) is _NOT_LOADED for parent in parents)
 
     def _loaded(self, parent: Any) -> Any:
         name = self.plan.cache_name

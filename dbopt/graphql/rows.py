@@ -93,6 +93,10 @@ class AnyOf(In):
     Works as a condition: ``rows.filter(AnyOf(F("author_id"), keys))``. Other databases get IN.
     """
 
+    def get_prep_lookup(self) -> Any:
+        """Return the keys as they are: they are prepared when the type of the column is known."""
+        return self.rhs
+
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         """Return the condition and its parameters."""
         field: Any = self.lhs.output_field
@@ -113,7 +117,9 @@ def base_type(kind: str) -> str:
 def possible_keys(field: Any, keys: Iterable[Any], connection: Any) -> list[Any]:
     """Return keys as parameters, without those that the type of a column cannot hold: they would fail for all."""
     low, high = connection.ops.integer_field_ranges.get(field.get_internal_type(), (None, None))
-    prepared = (field.get_db_prep_value(key, connection, prepared=False) for key in keys)
+    prepared: Iterable[Any] = list(keys)
+    if low is None or set(map(type, prepared)) != {int}:
+        prepared = (field.get_db_prep_value(key, connection, prepared=False) for key in prepared)
     if low is not None:
         # The ranges of positive fields are of their columns' CHECK: still a number of the column's type.
         return [key for key in prepared if -high - 1 <= key <= high]
