@@ -23,7 +23,12 @@ from tests.graphql.posting import ask, errors_of
 from tests.testapp.models import Author
 
 
+class Filter(graphene.InputObjectType):
+    name = graphene.String()
+
+
 class Query(graphene.ObjectType):
+    filtered = graphene.String(where=Filter())
     hello = graphene.String(name=graphene.String(), size=graphene.Int())
     several = graphene.List(lambda: Query, first=graphene.Int())
     data = GenericScalar()
@@ -112,6 +117,12 @@ SUGGESTING = [
     (
         {"query": "{ hello(nameX: 1) }"},
         "Unknown argument 'nameX' on field 'Query.hello'.",
+        " Did you mean 'name'?",
+    ),
+    # Found when the operation runs, where versions of graphql-core cannot be told to hide it.
+    (
+        {"query": "query ($w: Filter) { filtered(where: $w) }", "variables": {"w": {"nameX": "a"}}},
+        "Variable '$w' got invalid value {'nameX': 'a'}; Field 'nameX' is not defined by type 'Filter'.",
         " Did you mean 'name'?",
     ),
     ({"query": "{ ... on Quer { hello } }"}, "Unknown type 'Quer'.", " Did you mean 'Query'?"),

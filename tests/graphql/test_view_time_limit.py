@@ -84,6 +84,15 @@ class Write(graphene.Mutation):
 
 class Mutation(graphene.ObjectType):
     write = Write.Field()
+    write_quickly = graphene.Int()
+    compute = graphene.Int()
+
+    def resolve_write_quickly(self, info):
+        return Author.objects.create(name="quick", email="quick@example.com").pk
+
+    def resolve_compute(self, info):
+        wait_for_the_end()
+        return 1
 
 
 SCHEMA = graphene.Schema(query=Query, mutation=Mutation)
@@ -150,12 +159,13 @@ def test_timeout_of_the_server_has_the_code_too():
     assert_clean()
 
 
+@pytest.mark.parametrize("text", ['{ write(name: "x") { ok } }', "{ writeQuickly compute again: writeQuickly }"])
 @pytest.mark.parametrize(("atomic", "written"), [(True, 0), (False, 1)])
-def test_atomic_mutation_that_is_stopped_writes_nothing(atomic, written, monkeypatch):
+def test_atomic_mutation_that_is_stopped_writes_nothing(text, atomic, written, monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_MUTATIONS", atomic)
 
     with limit(0.2):
-        _, answer = ask(VIEW, {"query": 'mutation { write(name: "x") { ok } }'})
+        _, answer = ask(VIEW, {"query": f"mutation {text}"})
 
     assert errors_of(answer) == [(LATE, {"code": "TIMEOUT"})]
     assert Author.objects.count() == written
