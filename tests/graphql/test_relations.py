@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 
 import graphene
@@ -12,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from graphene_django import DjangoListField, DjangoObjectType
 from graphene_django.registry import Registry
 
-from dbopt.graphql import DboptExecutionContext, ModelLoader, optimize
+from dbopt.graphql import DboptExecutionContext, GraphQLView, ModelLoader, optimize
 from tests.graphql.running import messages
 from tests.testapp.models import Author, Book, Cafe, Note, Place, Profile, Publisher, Shop, Stock, Tag
 
@@ -504,6 +505,33 @@ def test_get_queryset_that_joins_gives_a_row_once_a_key():
 
     assert [row["author"]["name"] for row in result.data["books"]] == ["A0", "A0", "A1", "A1"]
     assert statements == 2
+
+
+def test_request_leaves_nothing_for_the_garbage_collector(rf, settings):
+    settings.DBOPT = {"GRAPHQL": {"MAX_COST": 10**9}}
+    fill(5)
+    view = GraphQLView.as_view(schema=optimize(build()))
+
+    def ask_view():
+        response = view(rf.post("/graphql", {"query": EVERYTHING}, content_type="application/json"))
+        assert response.status_code == 200
+
+    ask_view()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        ask_view()
+        gc.collect()
+        left = [
+            type(thing).__qualname__ for thing in gc.garbage if type(thing).__module__.startswith(("dbopt.", "tests."))
+        ]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+    assert left == []
 
 
 def test_undeclared_generic_relations_are_left_alone():
