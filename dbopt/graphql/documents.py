@@ -43,7 +43,7 @@ _LONGEST_REFUSED = 2_000
 class TextCache(Generic[V]):
     """Values by text, the least used dropped first. Thread-safe.
 
-    Characters bound it, because memory goes with the length of a text: a parsed document takes about 150 bytes a character.
+    Characters bound it, because memory goes with the length of a text: a parsed document takes about 100 bytes a character.
     """
 
     def __init__(self) -> None:
