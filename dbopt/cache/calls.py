@@ -28,7 +28,7 @@ from dbopt.cache.turns import Pause, Turn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbopt.cache.servers import CacheServer, Look
+    from dbopt.cache.exchange import CacheServer, Look
 
 
 class Call:

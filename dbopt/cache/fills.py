@@ -17,7 +17,7 @@ from dbopt.conf import dbopt_settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dbopt.cache.servers import CacheServer
+    from dbopt.cache.exchange import CacheServer
 
 logger = logging.getLogger(__name__)
 

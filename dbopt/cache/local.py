@@ -20,9 +20,9 @@ from dbopt.cache.trackers import SILENCE_SECONDS, Tracker
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable
 
+    from dbopt.cache.exchange import Look
     from dbopt.cache.lineage import Lineage
     from dbopt.cache.roads import Network
-    from dbopt.cache.servers import Look
 
 # A server that lost a connection without a word, and a cluster that moved slots, are noticed sooner.
 LOCAL_SECONDS = 5.0

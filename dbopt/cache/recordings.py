@@ -11,7 +11,7 @@ from dbopt.cache.tokens import hold_off_ms, is_of_database, is_pending
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from dbopt.cache.servers import CacheServer
+    from dbopt.cache.exchange import CacheServer
 
 
 class Recording:

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from dbopt.cache.counters import BUCKETS, snapshots
 from dbopt.cache.keys import NO_TENANT
 from dbopt.cache.roads import Script
-from dbopt.cache.servers import CacheServer, known_debt, server_or_none
+from dbopt.cache.servers import known_debt, server_or_none
 from dbopt.exceptions import CacheUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from dbopt.cache.exchange import CacheServer
 
 PUSH_SECONDS = 10.0
 

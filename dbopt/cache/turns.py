@@ -20,7 +20,7 @@ from dbopt.cache.flights import Flight, Flights
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbopt.cache.servers import CacheServer
+    from dbopt.cache.exchange import CacheServer
 
 # A caller waits at most three times as long as the last computation took, and never longer than this.
 LONGEST_WAIT = 1.0

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from dbopt.cache import calls, servers
+from dbopt.cache import calls, exchange
 from dbopt.cache.entries import HEADER_BYTES
 from tests.cache import shop
 from tests.testapp.models import Author
@@ -46,7 +46,7 @@ def test_each_key_alone_may_vanish(ada, valkey, elsewhere):
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_everything_may_vanish_at_every_step(ada, valkey, elsewhere, monkeypatch, step, when):
     """Flush around one step of a fill while a write commits there too."""
-    original = getattr(servers.CacheServer, step)
+    original = getattr(exchange.CacheServer, step)
     busy = []
 
     def interrupted(self, *args, **kwargs):
@@ -64,7 +64,7 @@ def test_everything_may_vanish_at_every_step(ada, valkey, elsewhere, monkeypatch
         valkey.flushdb()
         elsewhere(Author.objects.filter(pk=ada.pk).update, name="Grace")
 
-    monkeypatch.setattr(servers.CacheServer, step, interrupted)
+    monkeypatch.setattr(exchange.CacheServer, step, interrupted)
     shop.names()
     assert busy, "the step was not reached"
 

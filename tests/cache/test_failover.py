@@ -9,7 +9,7 @@ from django.conf import settings
 from django.test import override_settings
 
 from dbopt.cache import servers, statistics
-from dbopt.cache.servers import CacheServer
+from dbopt.cache.exchange import CacheServer
 from dbopt.conf import dbopt_settings
 from tests.cache import shop
 from tests.cache.conftest import wait_until

@@ -14,7 +14,7 @@ from django.db import connection, connections
 from django.test import override_settings
 from django.utils import timezone, translation
 
-from dbopt.cache import bypass, cached_query, fills, invalidate, invalidate_all, servers, statistics
+from dbopt.cache import bypass, cached_query, exchange, fills, invalidate, invalidate_all, statistics
 from dbopt.exceptions import ConfigurationError, UncacheableArgumentError
 from dbopt.signals import cache_invalidated, cache_read
 from tests.cache import shop
@@ -49,7 +49,7 @@ def test_first_hit_of_a_new_process_is_two_round_trips_and_the_next_is_one(ada, 
 
 
 def test_cold_miss_reads_tokens_before_each_new_table(ada, commands, valkey):
-    valkey.script_load(servers._STORE)
+    valkey.script_load(exchange._STORE)
     shop.names._spec.seconds = 0.001
 
     with commands() as sent:

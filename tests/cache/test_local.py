@@ -15,7 +15,7 @@ from django.conf import settings
 from django.test import override_settings
 
 from dbopt.cache import cached_query, local, servers, statistics, trackers
-from dbopt.cache.servers import CacheServer, Look
+from dbopt.cache.exchange import CacheServer, Look
 from dbopt.conf import dbopt_settings
 from tests.cache.conftest import DEADLINE, wait_until
 from tests.cache.valkeys import OwnValkey, Proxy
@@ -28,11 +28,6 @@ TAG = "{_}:T:default.testapp_author"
 
 @cached_query(timeout=300, local=True)
 def names():
-    return list(Author.objects.order_by("name").values_list("name", flat=True))
-
-
-@cached_query(timeout=300, local=True, level="strict")
-def names_strictly():
     return list(Author.objects.order_by("name").values_list("name", flat=True))
 
 
@@ -148,17 +143,6 @@ def test_setting_gives_every_function_a_copy(ada, commands):
 
     with override_settings(DBOPT={**settings.DBOPT, "CACHE": {"LOCAL": True}}):
         warm(shop.names, commands)
-
-
-def test_strict_function_has_no_copy(ada, commands):
-    with override_settings(DBOPT={**settings.DBOPT, "CACHE": {"LEVEL": "strict"}}):
-        for _ in range(3):
-            assert names_strictly() == ["Ada"]
-        with commands() as sent:
-            assert names_strictly() == ["Ada"]
-
-        assert sent == [["MGET"]]
-        assert not held()
 
 
 def test_strict_function_has_no_copy(ada, commands):
@@ -423,7 +407,9 @@ def wait_for_copy(server):
     return kept()
 
 
-def test_bytes_are_bounded_and_the_least_used_go_first(valkey):
+def test_bytes_are_bounded_and_the_least_used_go_first(valkey, monkeypatch):
+    # Ten thousand measured allocations keep the listening thread from its work.
+    monkeypatch.setattr(trackers, "SILENCE_SECONDS", 3600.0)
     limit, token = 1_000_000, {TAG: b"x" * 16}
     with override_settings(DBOPT={**settings.DBOPT, "CACHE": {"LOCAL_BYTES": limit}}):
         server = servers.server()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from dbopt.cache import cached_query
-from dbopt.cache.servers import CacheServer
+from dbopt.cache.exchange import CacheServer
 from dbopt.cache.tokens import TOKEN_BYTES
 from tests.cache.conftest import DEADLINE
 from tests.cache.protocol import Protocol, Token

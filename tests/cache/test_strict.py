@@ -15,8 +15,9 @@ from django.db.transaction import atomic
 from django.test import override_settings
 
 from dbopt.cache import cached_query, invalidate, statistics, strict, writes
+from dbopt.cache.exchange import CacheServer
 from dbopt.cache.keys import token_key
-from dbopt.cache.servers import CacheServer, server
+from dbopt.cache.servers import server
 from dbopt.cache.tokens import bulk_tag, database_tag, is_pending, table_tag
 from dbopt.exceptions import ConfigurationError
 from tests.cache import shop
