@@ -68,10 +68,12 @@ def test_suite_of_graphql_core_passes_but_for_the_allowed_differences(suite, tmp
     root = Path(__file__).parents[2]
     plugins = ["-p", "core_suite", *(f"-pno:{name}" for name in ("cacheprovider", "django", "dbopt"))]
     words = ["-c", os.devnull, "--rootdir", suite, *plugins, "-p", "no:randomly", "-q", "-W", "ignore"]
+    # Older versions lack some of the files.
+    there = [name for name in TESTS if (suite / name).exists()]
     # Its tests are a package named like ours, so the plugin must not be a part of one.
     shutil.copy(root / "tests" / "graphql" / "core_suite.py", tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words, "-m", "not asyncio", *TESTS],
+        [sys.executable, "-m", "pytest", *words, "-m", "not asyncio", *there],
         cwd=suite,
         env={
             **os.environ,
@@ -87,6 +89,6 @@ def test_suite_of_graphql_core_passes_but_for_the_allowed_differences(suite, tmp
 
     assert (tmp_path / "outcome").exists(), done.stdout + done.stderr
     passed, *failed = (tmp_path / "outcome").read_text().splitlines()
-    there = {name for name in ALLOWED if any(name in path.read_text() for path in suite.rglob("test_*.py"))}
-    assert set(failed) == there, done.stdout[-5000:]
+    allowed = {name for name in ALLOWED if any(name in path.read_text() for path in suite.rglob("test_*.py"))}
+    assert set(failed) == allowed, done.stdout[-5000:]
     assert int(passed) > 200
