@@ -14,7 +14,7 @@ import random
 import time
 from typing import TYPE_CHECKING, cast
 
-from dbopt.cache.codec import UndecodableError, decode
+from dbopt.cache.codec import UndecodableError
 from dbopt.cache.counters import HIT, MISS, OLD, STALE
 from dbopt.cache.entries import Entry, is_marker, unpack_entry
 from dbopt.cache.envelopes import Envelope, opened
@@ -214,7 +214,7 @@ class Call:
 
     def _read(self, entry: Entry) -> Envelope | None:
         try:
-            value = decode(entry.payload)
+            value = self._spec.decode(entry.payload)
             return opened(value) if self._spec.sealed else Envelope(value)
         except (UndecodableError, ValueError, TypeError, LookupError):
             self.reason = "undecodable"

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from dbopt.cache.codec import UnencodableError, encode
+from dbopt.cache.codec import UnencodableError
 from dbopt.cache.entries import Entry, is_marker, pack_entry
 from dbopt.cache.envelopes import Envelope, is_negative, sealed
 from dbopt.cache.recordings import Recording, running
@@ -105,7 +105,7 @@ class Fill:
         spec, recording = self._spec, self.recording
         result = sealed(Envelope(value, self._made, self.head_vector, absent)) if spec.sealed else value
         try:
-            payload = encode(result)
+            payload = spec.encode(result)
         except UnencodableError as error:
             _log_once(spec.path, str(error))
             return "unencodable", 0

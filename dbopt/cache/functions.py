@@ -49,6 +49,7 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
     local: bool = False,
     version: int = 1,
     shared: bool = False,
+    codec: str = "rows",
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
     """Keep a function's results until what it read is written, at most for ``timeout``.
 
@@ -71,6 +72,8 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
         local: keep a copy in the process.
         version: raise it when the meaning of the result changes.
         shared: True when the result belongs to no tenant.
+        codec: "rows" for plain values and instances of models; "pickle", signed with the project's SECRET_KEY, for
+            what rows cannot hold.
 
     Raises:
         ConfigurationError: at decoration, or at the first call for a name that TIMEOUTS does not have.
@@ -89,6 +92,7 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
         local=local,
         version=version,
         shared=shared,
+        codec=codec,
     )
     return lambda function: CachedFunction(function, Spec(function, options))
 

@@ -10,9 +10,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbopt.cache.arguments import Binder
+from dbopt.cache.codec import decode, encode
 from dbopt.cache.entries import ROWS
 from dbopt.cache.guesses import Guesses
 from dbopt.cache.keys import NO_TENANT, digest, encode_argument, encode_arguments, tenant_slug
+from dbopt.cache.pickles import seal, unseal
 from dbopt.cache.sightings import Sightings
 from dbopt.cache.surroundings import checked_vary, language_and_zone, varied
 from dbopt.cache.tokens import EPOCH, function_tag, is_row, own_tag, tenant_tag
@@ -30,6 +32,11 @@ COMMIT = "commit"
 TTL = "ttl"
 
 _LEVELS = (COMMIT, STRICT, TTL)
+
+_CODECS: Mapping[str, tuple[Callable[[object], bytes], Callable[[bytes], Any]]] = {
+    "rows": (encode, decode),
+    "pickle": (seal, unseal),
+}
 
 _SHORTEST_SECONDS = 0.001
 
@@ -55,6 +62,7 @@ class Options:
     local: bool = False
     version: int = 1
     shared: bool = False
+    codec: str = "rows"
     behind: bool = False
 
 
@@ -74,6 +82,7 @@ class Spec:
         behind: whether anything that is there is served at once and computed anew behind the caller's back.
         sealed: whether results are stored in an envelope.
         seconds: how long the newest run took; None before the first.
+        encode, decode: how a result becomes bytes, and bytes a result.
         storable: whether the newest result could be stored; nobody waits for what will not be there.
     """
 
@@ -85,6 +94,7 @@ class Spec:
         self._check()
         self.tags = tuple(options.tags)
         self.shared = options.shared
+        self.encode, self.decode = _CODECS[options.codec]
         self.stale = options.stale
         self.negative_timeout = options.negative_timeout
         self.behind = options.behind
@@ -112,6 +122,10 @@ class Spec:
             )
         if isinstance(options.tags, str) or not all(isinstance(tag, str) and tag for tag in options.tags):
             raise ConfigurationError(where.format(f"tags={options.tags!r}") + "tags are a list of text.")
+        if options.codec not in _CODECS:
+            raise ConfigurationError(
+                where.format(f"codec={options.codec!r}") + f"choose one of {', '.join(map(repr, _CODECS))}."
+            )
         if options.timeout is not None and not isinstance(options.timeout, str) and not _is_duration(options.timeout):
             raise ConfigurationError(
                 where.format(f"timeout={options.timeout!r}") + "give seconds, at least 0.001, or a name in TIMEOUTS."
@@ -232,7 +246,8 @@ class Spec:
 
     def _encode_settings(self, level: str, language: str | None, zone: str) -> bytes:
         # Results in and without an envelope are told apart, should a function change from one to the other.
-        surroundings = (self.name, self._options.version, level, ROWS, self.sealed, self.tags, language, zone)
+        codec = self._options.codec
+        surroundings = (self.name, self._options.version, level, ROWS, codec, self.sealed, self.tags, language, zone)
         return encode_argument("settings", surroundings, function=self.path)
 
     def _make_head(self, tenant: str) -> tuple[str, ...]:

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbopt.cache import cached_query
 from dbopt.cache.codec import UndecodableError
 from dbopt.cache.compression import compress
 from dbopt.cache.pickles import seal, unseal
 from dbopt.cache.plain import UnencodableError
+from dbopt.exceptions import ConfigurationError
+
+RUNS: list[int] = []
 
 
 class Basket:
@@ -92,3 +96,27 @@ def test_class_that_is_gone_is_a_miss(monkeypatch):
 def test_what_cannot_be_pickled_is_named():
     with pytest.raises(UnencodableError, match=r"^a part that pickle refuses \(\w+\)$"):
         seal(lambda: 1)
+
+
+@cached_query(timeout=300, name="pickles:basket", tags=["pickles"], codec="pickle")
+def basket(number: int):
+    RUNS.append(number)
+    return Basket(number)
+
+
+def test_function_may_choose_pickle(redis_server, valkey):
+    RUNS.clear()
+    assert basket(1) == basket(1) == Basket(1)
+    assert RUNS == [1]
+
+    (key,) = valkey.scan_iter(match="*:v:*basket*")
+    whole = valkey.get(key)
+    valkey.set(key, whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    assert basket(1) == Basket(1)
+    assert RUNS == [1, 1]
+
+
+def test_unknown_codec_is_refused():
+    with pytest.raises(ConfigurationError, match=r"codec='json'.*choose one of 'rows', 'pickle'"):
+        cached_query(codec="json")(basket.uncached)
