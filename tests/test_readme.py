@@ -83,7 +83,7 @@ def commands(page):
 
 def environment(**variables):
     """The environment of a user who has set nothing, with the programs of this environment."""
-    strange = ("DBOPT_", "PYTEST_", "COV_", "DJANGO_", "DATABASE_URL", "REDIS_URL", "NEO4J_")
+    strange = ("DBOPT_", "PYTEST_", "COV", "DJANGO_", "DATABASE_URL", "REDIS_URL", "NEO4J_", "MAKE", "MFLAGS", "ARGS")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
     return {**kept, "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), **variables}
 

@@ -249,7 +249,7 @@ def _only_by_post(operation: OperationDefinitionNode) -> HttpError:
 
 
 def _announced_length(request: HttpRequest) -> int:
-    text = request.META.get("CONTENT_LENGTH") or ""
+    text = request.headers.get("content-length") or ""
     return int(text) if text.isdecimal() else 0
 
 

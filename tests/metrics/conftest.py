@@ -40,6 +40,6 @@ def scrape():
 
 @pytest.fixture(autouse=True)
 def free_names(monkeypatch):
-    """No name is taken yet: tests elsewhere use more prefixes and loaders than a project may."""
-    monkeypatch.setattr(series, "_prefixes", CappedNames(series.MAX_PREFIXES))
-    monkeypatch.setattr(series, "_loaders", CappedNames(series.MAX_LOADERS))
+    """There are names for all: tests elsewhere use more prefixes and loaders than a project may."""
+    monkeypatch.setattr(series, "_prefixes", CappedNames(10_000))
+    monkeypatch.setattr(series, "_loaders", CappedNames(10_000))
