@@ -45,8 +45,12 @@ layers: $(VENV)/.ready
 docs: $(VENV)/.ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .site
 
-bench: $(VENV)/.ready
-	$(BIN)/python -m dbopt.testing.services run -- $(BIN)/python -m benchmarks $(ARGS)
+$(VENV)/.peers: benchmarks/requirements.txt $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+bench: $(VENV)/.peers
+	$(BIN)/python -m benchmarks $(ARGS)
 
 pins: $(VENV)/.ready
 	sh scripts/pin_requirements.sh $(BIN)

@@ -3,7 +3,7 @@
     make bench ARGS=graphql
 
 All variants live in one process, answer the same rows from one PostgreSQL, and take turns round by round. Peers that
-are not installed are left out: `pip install -r benchmarks/requirements-graphql.txt` brings them.
+are not installed are left out: `make bench` brings them.
 """
 
 from __future__ import annotations
