@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
 
 
-class ExamplesFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
+class _Formatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
     """Django's order of options, and the epilog as it was written."""
 
 
@@ -19,6 +19,4 @@ class ExamplesCommand(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Put the examples below the options."""
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=ExamplesFormatter, epilog=self.examples, **kwargs
-        )
+        return super().create_parser(prog_name, subcommand, formatter_class=_Formatter, epilog=self.examples, **kwargs)

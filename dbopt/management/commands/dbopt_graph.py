@@ -8,9 +8,9 @@ from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from dbopt.management.examples import ExamplesFormatter
+from dbopt.management.examples import ExamplesCommand
 from dbopt.management.exit_codes import FINDINGS, INTERRUPTED, WRONG_USE
 from dbopt.management.graph_commands import command_errors, one_at_a_time
 from dbopt.management.progress import ProgressLine
@@ -22,7 +22,15 @@ from dbopt.neo4j.schema.discover import graph_schemas
 if TYPE_CHECKING:
     from dbopt.neo4j.projections.declare import Projection
 
-EXAMPLES = """\
+_LOCK_WAIT = 600.0
+_MAX_BATCH = 50_000
+
+
+class Command(ExamplesCommand):
+    """Bring the graph to what the database has."""
+
+    help = "Project models to Neo4j as apps declare it in graph_schema.py."
+    examples = """\
 examples:
   manage.py dbopt_graph sync                  project every row of every declared model
   manage.py dbopt_graph sync --tenant acme    the rows of one tenant
@@ -33,21 +41,6 @@ A second run changes nothing. What was deleted in the database stays in the grap
 exit codes: 0 done, 1 some relationships have no ends in the graph, 2 wrong use (no such tenant, no uniqueness
 constraint), 3 server out of reach
 """
-
-_LOCK_WAIT = 600.0
-_MAX_BATCH = 50_000
-
-
-class Command(BaseCommand):
-    """Bring the graph to what the database has."""
-
-    help = "Project models to Neo4j as apps declare it in graph_schema.py."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Keep the lines of the examples as they are."""
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=ExamplesFormatter, epilog=EXAMPLES, **kwargs
-        )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take what to do, and for whom."""

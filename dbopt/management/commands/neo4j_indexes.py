@@ -7,9 +7,9 @@ import time
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from dbopt.management.examples import ExamplesFormatter
+from dbopt.management.examples import ExamplesCommand
 from dbopt.management.exit_codes import FINDINGS, WRONG_USE
 from dbopt.management.graph_commands import command_errors, one_at_a_time
 from dbopt.management.progress import ProgressLine
@@ -22,7 +22,12 @@ from dbopt.neo4j.schema.read import read_live
 if TYPE_CHECKING:
     from dbopt.neo4j.schema.rules import Rule
 
-EXAMPLES = """\
+
+class Command(ExamplesCommand):
+    """Compare and create graph indexes."""
+
+    help = "Create the Neo4j indexes and constraints that apps declare in graph_schema.py; never drops by itself."
+    examples = """\
 examples:
   manage.py neo4j_indexes                     create what is missing, wait until it is online, verify
   manage.py neo4j_indexes plan                show what apply would do, with its Cypher
@@ -31,18 +36,6 @@ examples:
 
 exit codes: 0 in sync, 1 the server differs, 2 contradicting declarations or wrong use, 3 server out of reach
 """
-
-
-class Command(BaseCommand):
-    """Compare and create graph indexes."""
-
-    help = "Create the Neo4j indexes and constraints that apps declare in graph_schema.py; never drops by itself."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Keep the lines of the examples as they are."""
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=ExamplesFormatter, epilog=EXAMPLES, **kwargs
-        )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take what to do, and where."""
