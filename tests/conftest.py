@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no fault of the code: how long an example takes decides nothing.
+settings.register_profile("dbopt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dbopt")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -14,7 +14,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection, connections
 
-from dbopt.cache import counters, servers
+from dbopt.cache import counters, servers, totals
 from dbopt.cache.functions import CachedFunction
 
 DEADLINE = 20.0
@@ -48,7 +48,8 @@ def empty_cache(valkey):
             function._spec.forget()
     counters.reset_statistics()
     servers.forget()
-    yield
+    with totals.paused():
+        yield
     servers.forget()
 
 

@@ -203,7 +203,8 @@ def test_new_row_with_a_key_of_its_own_ends_its_absence(two, elsewhere):
 def test_caller_of_an_insert_gets_what_it_returned(two):
     created = Author.objects.bulk_create([Author(name=str(n), email=f"{n}@example.org") for n in range(5)])
 
-    assert [author.name for author in Author.objects.filter(pk__in=[author.pk for author in created])] == list("01234")
+    found = Author.objects.in_bulk([author.pk for author in created])
+    assert [found[author.pk].name for author in created] == list("01234")
 
 
 def test_several_keys_depend_on_each_row(two, elsewhere, outcomes):
