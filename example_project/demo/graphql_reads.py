@@ -30,7 +30,7 @@ def compare(member: Member) -> dict[str, Any]:
     return {
         "query": NESTED,
         "bytes": len(with_.result),
-        "same_rows": _sorted(json.loads(without.result)) == _sorted(json.loads(with_.result)),
+        "same_rows": _rows(without.result) == _rows(with_.result),
         "without": {"statements": without.statements, "ms": without.ms},
         "with": {"statements": with_.statements, "ms": with_.ms},
     }
@@ -44,6 +44,11 @@ def _ask(view: Any, member: Member) -> bytes:
     if response.status_code != 200 or b'"errors"' in body:  # noqa: PLR2004
         raise RuntimeError(f"The demo's query failed with status {response.status_code}.")
     return bytes(body)
+
+
+def _rows(body: bytes) -> Any:
+    # Under DEBUG the view adds extensions about itself.
+    return _sorted(json.loads(body)["data"])
 
 
 def _sorted(value: Any) -> Any:
