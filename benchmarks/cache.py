@@ -24,7 +24,7 @@ import redis
 from benchmarks.cache_variants import VARIANTS
 from dbopt.testing import services
 
-ROUNDS = 3
+ROUNDS = 7
 THREADS = 30
 QUERY_SECONDS = 0.06
 INSTANCES = ("orm", "django-redis", "dbopt", "dbopt-local", "cachalot", "cacheops")

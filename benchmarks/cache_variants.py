@@ -52,7 +52,7 @@ def slow_books(seconds: float, number: int):
 
     with connection.cursor() as cursor:
         EXECUTIONS.append(number)
-        cursor.execute("SELECT pg_sleep(%s)", [seconds])
+        cursor.execute("SELECT id, pg_sleep(%s) FROM benchmarks_book WHERE id = 1", [seconds])
     return list(books(1).values_list("id", flat=True))
 
 
@@ -133,7 +133,12 @@ class Dbopt(Uncached):
 
     def ready(self):
         from dbopt.cache import cached_query
+        from dbopt.cache.clients import build_client, key_namespace
+        from dbopt.conf import dbopt_settings
 
+        self.client = build_client(dbopt_settings.cache)
+        self.client.connection_pool.connection_kwargs["socket_timeout"] = 60
+        self.namespace = key_namespace(dbopt_settings.cache)
         self.books = cached_query(timeout=3600, name="bench:books", **self.options)(self.rows)
         self.slow_books = cached_query(timeout=3600, name="bench:slow", **self.options)(slow_books)
         self.one = cached_query(timeout=3600, name="bench:one")(one_book)
@@ -142,24 +147,18 @@ class Dbopt(Uncached):
         return self.books(1)
 
     def forget(self):
-        from dbopt.cache.servers import server
-
-        held = server()
-        held._client.unlink(*held._client.scan_iter(match=f"{held.namespace}:v:*", count=1000))
+        self.client.unlink(*self.client.scan_iter(match=f"{self.namespace}:v:*", count=1000))
 
     def slow(self, seconds, number):
         return self.slow_books(seconds, number)
 
     def fill(self, count):
         """Copies of one stored result under other keys: what a write costs does not depend on who wrote them."""
-        from dbopt.cache.servers import server
-
         self.one(0)
-        held = server()
-        key = next(iter(held._client.scan_iter(match=f"{held.namespace}:v:*one*", count=1000)))
-        value = held._client.get(key)
+        key = next(iter(self.client.scan_iter(match=f"{self.namespace}:v:*one*", count=1000)))
+        value = self.client.get(key)
         for start in range(0, count, 10_000):
-            pipeline = held._client.pipeline(transaction=False)
+            pipeline = self.client.pipeline(transaction=False)
             for number in range(start, min(count, start + 10_000)):
                 pipeline.set(key + b"%d" % number, value, ex=3600)
             pipeline.execute()
