@@ -98,6 +98,8 @@ def running_demo(*arguments):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell lets what it starts in the background ignore Ctrl-C, and so do all its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it only resets a signal
     )
     try:
         yield process
