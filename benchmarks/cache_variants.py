@@ -10,10 +10,11 @@ import os
 import sys
 import threading
 import time
-from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
+
+from benchmarks.databases import databases
 
 ROWS = 20
 KEY = "books"
@@ -239,23 +240,13 @@ VARIANTS = {
 
 
 def configure(variant):
-    parts = urlsplit(os.environ["DATABASE_URL"])
     location = os.environ["BENCHMARK_REDIS"]
     settings.configure(
         SECRET_KEY="benchmark",
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         INSTALLED_APPS=[*variant.apps, "benchmarks"],
-        DATABASES={
-            "default": {
-                "ENGINE": "django.db.backends.postgresql",
-                "NAME": parts.path.lstrip("/"),
-                "USER": parts.username or "",
-                "PASSWORD": parts.password or "",
-                "HOST": parts.hostname,
-                "PORT": parts.port,
-            }
-        },
+        DATABASES=databases(os.environ["DATABASE_URL"]),
         CACHES={"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location}},
         CACHEOPS_REDIS=location,
         **variant.extra,

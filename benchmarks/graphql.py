@@ -14,11 +14,11 @@ import os
 import statistics
 import sys
 import time
-from urllib.parse import urlsplit
 
 import psycopg
 
 from benchmarks.cache import Report
+from benchmarks.databases import databases
 from dbopt.testing import services
 
 ROUNDS = 15
@@ -29,7 +29,6 @@ def configure(url):
     import django
     from django.conf import settings
 
-    parts = urlsplit(url)
     settings.configure(
         SECRET_KEY="benchmark",
         USE_TZ=True,
@@ -37,16 +36,7 @@ def configure(url):
         # The other packages have no limit of cost.
         DBOPT={"GRAPHQL": {"MAX_COST": 10_000_000}},
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "graphene_django", "benchmarks"],
-        DATABASES={
-            "default": {
-                "ENGINE": "django.db.backends.postgresql",
-                "NAME": parts.path.lstrip("/"),
-                "USER": parts.username or "",
-                "PASSWORD": parts.password or "",
-                "HOST": parts.hostname,
-                "PORT": parts.port,
-            }
-        },
+        DATABASES=databases(url),
     )
     django.setup()
 

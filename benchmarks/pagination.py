@@ -9,13 +9,13 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.databases import databases
 from dbopt.testing import services
 
 PAGE = 100
@@ -23,20 +23,10 @@ ROUNDS = 31
 
 
 def configure(url):
-    parts = urlsplit(url)
     settings.configure(
         SECRET_KEY="benchmark",
         USE_TZ=True,
-        DATABASES={
-            "default": {
-                "ENGINE": "django.db.backends.postgresql",
-                "NAME": parts.path.lstrip("/"),
-                "USER": parts.username or "",
-                "PASSWORD": parts.password or "",
-                "HOST": parts.hostname,
-                "PORT": parts.port,
-            }
-        },
+        DATABASES=databases(url),
     )
     django.setup()
 

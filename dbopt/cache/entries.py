@@ -6,7 +6,7 @@
     0       1      magic 0xDB
     1       1      format, 1
     2       1      codec, 1 = rows in msgpack
-    3       1      flags: 2 negative, 4 signed, 8 removed
+    3       1      flags: 8 removed
     4       8      hash of the token vector
     12      8      soft expiry, ms since 1970
     20      4      time the result took, microseconds
@@ -22,16 +22,13 @@ import secrets
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from dbopt.exceptions import require_extra
+from dbopt.cache.plain import pack, unpack
 
 MAGIC = 0xDB
 FORMAT = 1
 ROWS = 1
 
-NEGATIVE = 2
-SIGNED = 4
 REMOVED = 8
 
 _HEADER = struct.Struct(">BBBB8sQI")
@@ -57,7 +54,7 @@ def pack_entry(entry: Entry) -> bytes:
     """Return the bytes to store."""
     duration = min(int(entry.seconds * 1_000_000), _MAX_DURATION)
     header = _HEADER.pack(MAGIC, FORMAT, ROWS, 0, entry.vector, entry.soft_expiry_ms, duration)
-    tags = _msgpack().packb(list(entry.tags))
+    tags = pack(list(entry.tags))
     return b"".join((header, _LENGTH.pack(len(tags)), tags, entry.payload))
 
 
@@ -91,13 +88,9 @@ def is_marker(data: bytes | None) -> bool:
 @lru_cache(maxsize=1024)
 def _read_tags(data: bytes) -> tuple[str, ...] | None:
     try:
-        tags = _msgpack().unpackb(data)
+        tags = unpack(data)
     except Exception:  # noqa: BLE001 - foreign bytes raise whatever msgpack's parser stumbles over
         return None
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         return None
     return tuple(tags)
-
-
-def _msgpack() -> Any:
-    return require_extra("msgpack", "redis")

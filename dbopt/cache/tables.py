@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 
+from dbopt.exceptions import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -75,6 +77,18 @@ def unmanaged_tables() -> Mapping[str, str]:
 def primary_key(table: str) -> models.Field[Any, Any] | None:
     """Return the field that names a known table's rows; None where several do, or Django did not make the table."""
     return _registry.keys().get(table)
+
+
+def installed_model(label: str) -> type[models.Model]:
+    """Return the model that somebody named.
+
+    Raises:
+        ConfigurationError: no installed app has it.
+    """
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        raise ConfigurationError(f"There is no model {label!r}. Write it as app_label.Model.") from None
 
 
 def table_name(model: type[models.Model]) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from django.apps import apps
 from django.db import DatabaseError, router, transaction
 
+from dbopt.cache.tables import installed_model, table_name
 from dbopt.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def status(connection: BaseDatabaseWrapper, found: Iterable[type[models.Model]])
         )
         enabled = dict(cursor.fetchall())
     return [
-        TriggerState(model._meta.label, _table(model), _STATES.get(enabled.get(_table(model)), "installed"))
+        TriggerState(model._meta.label, table_name(model), _STATES.get(enabled.get(table_name(model)), "installed"))
         for model in found
     ]
 
@@ -167,28 +168,21 @@ def _each(
 ) -> list[str]:
     failed = []
     for model in found:
-        report(_table(model))
+        report(table_name(model))
         try:
             with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(lock_timeout * 1000)}ms"])
                 cursor.execute(statement.format(table=connection.ops.quote_name(model._meta.db_table)))
         except DatabaseError:
-            failed.append(_table(model))
+            failed.append(table_name(model))
     return failed
 
 
 def _model(label: str) -> type[models.Model]:
-    try:
-        model: type[models.Model] = apps.get_model(label)
-    except (LookupError, ValueError):
-        raise ConfigurationError(f"There is no model {label!r}. Write it as app_label.Model.") from None
+    model = installed_model(label)
     if not model._meta.managed or model._meta.proxy:
         raise ConfigurationError(f"{model._meta.label} has no table of its own that Django made.")
     return model
-
-
-def _table(model: type[models.Model]) -> str:
-    return model._meta.db_table.replace('"', "").rsplit(".", 1)[-1]
 
 
 def _require_postgresql(connection: BaseDatabaseWrapper) -> None:

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, OperationalError, connections
 
@@ -20,6 +19,7 @@ from dbopt.cache.invalidation import invalidate, invalidate_all, invalidate_tena
 from dbopt.cache.listening import backlog, require_notes, take_notes
 from dbopt.cache.patterns import count_pattern, delete_pattern
 from dbopt.cache.servers import server
+from dbopt.cache.tables import installed_model
 from dbopt.cache.tokens import function_tag
 from dbopt.cache.totals import statistics
 from dbopt.cache.triggers import install, remove, status, watched_models
@@ -236,14 +236,7 @@ def _invalidate_what(options: dict[str, Any]) -> bool:
         return server().renew({function_tag(options["function"])})
     if options["tag"] is not None:
         return invalidate(options["tag"])
-    return invalidate(_model(options["model"]), pk=options["pk"])
-
-
-def _model(label: str) -> Any:
-    try:
-        return apps.get_model(label)
-    except (LookupError, ValueError):
-        raise ConfigurationError(f"There is no model {label!r}. Write it as app_label.Model.") from None
+    return invalidate(installed_model(options["model"]), pk=options["pk"])
 
 
 def _key(text: str) -> object:
