@@ -7,7 +7,7 @@ ARGS ?=
 # Where servers cannot be had, tests that need them fail instead of being skipped. Empty: skip with the reason.
 export DBOPT_TEST_REQUIRE ?= postgres,redis,neo4j
 
-.PHONY: demo test coverage test-long test-bare lint format types layers docs bench pins clean
+.PHONY: demo test coverage test-long fuzz test-bare lint format types layers docs bench pins clean
 
 $(VENV)/.ready: requirements/django-$(DJANGO).txt pyproject.toml
 	sh scripts/make_venv.sh $(PYTHON) $(VENV) requirements/django-$(DJANGO).txt
@@ -25,6 +25,10 @@ coverage: $(VENV)/.ready
 
 test-long: $(VENV)/.ready
 	DBOPT_TEST_LONG=1 $(BIN)/python -m pytest -n 2 -m long $(ARGS)
+
+# The tests with made-up examples, with new ones and fifty times as many: what they find becomes an @example.
+fuzz: $(VENV)/.ready
+	DBOPT_FUZZ=50 $(BIN)/python -m pytest -n 2 -m "not long" $(shell grep -rl hypothesis tests --include='test_*.py') $(ARGS)
 
 test-bare:
 	sh scripts/make_bare_venv.sh $(PYTHON) $(VENV)-bare requirements/django-$(DJANGO).txt

@@ -7,8 +7,16 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.fuzzing import IS_REPEATABLE, examples
+
 # A busy machine is no fault of the code: how long an example takes decides nothing.
-settings.register_profile("dbopt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "dbopt",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=IS_REPEATABLE,
+    max_examples=examples(100),
+)
 settings.load_profile("dbopt")
 
 

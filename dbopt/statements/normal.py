@@ -79,6 +79,7 @@ class NormalText:
         self.add(_LISTS.sub("IN (?...)", shown) if " IN " in shown else shown, '"')
         self.previous = _OPERANDS.get(source[-1], "null")
         self.is_operand = source[-1] in _OPERANDS
+        self._frames[-1].rows = False
 
     def add_values(self, *, several: bool) -> None:
         """Add values in parentheses."""
@@ -129,6 +130,7 @@ class NormalText:
             if frame.is_pure and is_list and len(self._parts) > frame.start:
                 self._parts[frame.start :] = [_VALUES]
         self.add(sign, sign, is_operand=True)
+        self._frames[-1].rows = frame is not None and frame.kind == "row"
         # A further row says nothing new, unless it asks for rows itself.
         if frame is not None and frame.follows >= 0 and "SELECT" not in self._parts[frame.follows :]:
             del self._parts[frame.follows :]

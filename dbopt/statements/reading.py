@@ -13,6 +13,7 @@ from dbopt.statements.tokens import (
     DOLLAR,
     ESCAPED_NAME,
     LITERAL,
+    ONE_QUOTED,
     QUOTED,
     QUOTED_NAMES,
     ROWS,
@@ -96,8 +97,11 @@ class Reading:
         return None
 
     def read_quoted(self, found: Match) -> int | None:
-        """Read quoted names."""
-        token = found[found.lastindex or 0]
+        """Read quoted names; where elements are compared, the first of them."""
+        group = found.lastindex or 0
+        if self.text.is_list:
+            found, group = ONE_QUOTED.match(found.string, found.start(group)) or found, 0
+        token = found[group]
         if self._names_a_handle():
             self.text.add_value()
         else:
@@ -165,7 +169,7 @@ class Reading:
         if sign == "(":
             self._note_function()
         text.add_sign(sign)
-        if sign == ")":
+        if sign in (")", "]"):
             while self._with_depths and self._with_depths[-1] > text.depth:
                 self._with_depths.pop()
         elif sign == ";" and text.depth == 1:

@@ -57,12 +57,12 @@ TYPE = re.compile(
     {_SKIPPED}
     ( (?P<long> (?i:double|character|bit|time|timestamp) (?![\w$.]) )
     | (?:{_NAME}|{_QUOTED}) (?: \. (?:{_NAME}|{_QUOTED}) )*+ )
-    (?: {_SKIPPED} (?: \([0-9, ]*+\) | \[[0-9]*+\]
+    (?: {_SKIPPED} (?: \([0-9, ]++\) | \[[0-9]*+\]
       | (?(long) (?i:precision|varying|with|without|time|zone) (?![\w$.]) | (?!) ) ) )*+""",
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_ONE_QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)(?:"|\Z)')
+ONE_QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)(?:"|\Z)')
 _UNICODE_ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{4})|\+([0-9a-fA-F]{6}))")
 # PostgreSQL folds only these: in UTF-8 an unquoted Ä stays Ä.
 _FOLD = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -85,13 +85,13 @@ def folded(word: str) -> str:
 
 def quoted_names(token: str) -> list[str]:
     """Return the names inside a token of quoted names, in order."""
-    names: list[str] = _ONE_QUOTED.findall(token)
+    names: list[str] = ONE_QUOTED.findall(token)
     return [name.replace('""', '"') for name in names] if '""' in token else names
 
 
 def names_of_type(name: str) -> list[str]:
     """Return the names inside the name of a type, of which any may be quoted."""
-    plain = _ONE_QUOTED.sub("", name).split(".") if '"' in name else name.split(".")
+    plain = ONE_QUOTED.sub("", name).split(".") if '"' in name else name.split(".")
     return [*quoted_names(name), *(folded(part) for part in plain if part)]
 
 

@@ -21,6 +21,7 @@ from dbopt.cache.exchange import CacheServer
 from dbopt.cache.tokens import TOKEN_BYTES
 from tests.cache.conftest import DEADLINE
 from tests.cache.protocol import Protocol, Token
+from tests.fuzzing import examples
 from tests.testapp.models import Author, Book
 
 NAMES = {"a", "b"}
@@ -130,11 +131,11 @@ class StrictModelMachine(ModelMachine):
 MODELS = {"commit": ModelMachine, "strict": StrictModelMachine}
 
 
-def explore(machine, *, examples, steps=40):
+def explore(machine, *, count, steps=40):
     run_state_machine_as_test(
         machine,
         settings=hypothesis_settings(
-            max_examples=examples,
+            max_examples=examples(count),
             stateful_step_count=steps,
             deadline=None,
             database=None,
@@ -145,13 +146,13 @@ def explore(machine, *, examples, steps=40):
 
 @pytest.mark.parametrize("level", MODELS)
 def test_model_serves_nothing_old(level):
-    explore(MODELS[level], examples=100)
+    explore(MODELS[level], count=100)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("level", MODELS)
 def test_model_serves_nothing_old_in_many_orders(level):
-    explore(MODELS[level], examples=1000)
+    explore(MODELS[level], count=1000)
 
 
 class TokenAfterQuery(Protocol):
@@ -388,11 +389,11 @@ def test_servers_serve_nothing_old_where_other_protocols_do(machine, level, faul
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("level", MODELS)
 def test_servers_serve_nothing_old(machine, level):
-    explore(machine, examples=8, steps=25)
+    explore(machine, count=8, steps=25)
 
 
 @pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("level", MODELS)
 def test_servers_serve_nothing_old_in_many_orders(machine, level):
-    explore(machine, examples=200, steps=25)
+    explore(machine, count=200, steps=25)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dbopt.exceptions import InvalidCursorError
 from dbopt.pagination import Page, keyset_page
 from dbopt.tenancy import tenant_context
+from tests.fuzzing import examples
 from tests.testapp.models import Author, Book, Shop, Tag
 
 pytestmark = pytest.mark.django_db
@@ -67,7 +68,7 @@ def walk(queryset, *, size, is_backward=False, **options):
         cursor = page.start_cursor if is_backward else page.end_cursor
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.sampled_from(list(ORDERS)), size=st.integers(1, 26), is_backward=st.booleans())
 def test_every_row_comes_exactly_once_and_in_order(shelf, order, size, is_backward):
     if not Book.objects.exists():

@@ -8,6 +8,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from dbopt import statements
+from tests.fuzzing import examples
 
 TOKEN = re.compile(r'"[^"]*"|%s|::|<=|>=|<>|\|\||[A-Za-z_]\w*|[0-9]+|\S')
 PIECES = [
@@ -25,11 +26,12 @@ def parted(sql):
     return "/**/ ".join(TOKEN.findall(sql))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.sampled_from(["SELECT ", "UPDATE ", "INSERT INTO ", ""]), st.lists(st.sampled_from(PIECES), max_size=14))
 @example("SELECT ", ['"t"."a"', " IN (", '"a"', " = %s", ", ", '"a"', " = %s", ")"])
 @example("", ["; ", ", ", '"t"."a"', " DESC"])
 @example("SELECT ", ['"a"', " IS NULL", "f(", ")"])
+@example("SELECT ", [" VALUES (%s, %s), (%s, %s)", ' ORDER BY "a", "b" DESC', ")", ", (%s, %s)"])
 def test_stretches_say_what_their_tokens_say(verb, pieces):
     sql = (verb + "".join(pieces)).strip()
     # Two quoted names side by side are one name with a quote in it.

@@ -17,6 +17,7 @@ from psycopg import sql as psql
 
 from dbopt import statements
 from dbopt.statements import LONGEST_REMEMBERED, LONGEST_TEXT, REMEMBERED, read_statement
+from tests.fuzzing import examples
 from tests.testapp.models import Author, Book
 
 WRITES = [
@@ -422,7 +423,7 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.one_of(st.text(), st.lists(FRAGMENTS, max_size=40).map("".join), st.lists(FRAGMENTS).map(" ".join)))
 @example("\ud800")
 @example('U&"\\+FFFFFF"')
@@ -435,7 +436,7 @@ def test_no_text_raises(text):
     assert read_statement(text.encode("utf-8", "surrogatepass")).operation
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(raw):
     assert read_statement(raw).fingerprint
@@ -483,7 +484,7 @@ def spellings(draw, shape):
     return "".join(parts)
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(st.data())
 def test_fingerprint_is_stable_under_values_lengths_spaces_and_comments(data):
     shape = data.draw(SHAPES)
@@ -503,7 +504,7 @@ def statements_keywords():
     return sys.modules["dbopt.statements.words"].KEYWORDS
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(st.lists(NAMES, min_size=3, max_size=3), st.lists(NAMES, min_size=3, max_size=3))
 def test_statements_with_other_names_have_other_fingerprints(one, other):
     def fingerprint(names):
@@ -512,7 +513,7 @@ def test_statements_with_other_names_have_other_fingerprints(one, other):
     assert (fingerprint(one) == fingerprint(other)) == (one == other)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(NAMES, st.booleans(), LITERALS, SPACES)
 def test_the_table_of_a_write_is_always_among_the_names(name, is_quoted, literal, space):
     table = f'"{name}"' if is_quoted else name
