@@ -134,7 +134,7 @@ class Dbopt(Uncached):
 
     def ready(self):
         from dbopt.cache import cached_query
-        from dbopt.cache.clients import build_client, key_namespace
+        from dbopt.cache.server.clients import build_client, key_namespace
         from dbopt.conf import dbopt_settings
 
         self.client = build_client(dbopt_settings.cache)

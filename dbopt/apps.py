@@ -24,7 +24,7 @@ class DboptConfig(AppConfig):
         tracker.install()
         # The observer of the cache comes second: monitoring stays outermost and counts what the cache asks, too.
         if find_spec("redis") is not None:
-            from dbopt.cache import observer
+            from dbopt.cache.observation import observer
 
             observer.install()
         if find_spec("prometheus_client") is not None:

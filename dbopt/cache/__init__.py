@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from dbopt.exports import lazy_exports
 
 if TYPE_CHECKING:
-    from dbopt.cache.aggregates import cached_metrics as cached_metrics
-    from dbopt.cache.functions import bypass as bypass
-    from dbopt.cache.functions import cached_query as cached_query
+    from dbopt.cache.functions.aggregates import cached_metrics as cached_metrics
+    from dbopt.cache.functions.decorator import bypass as bypass
+    from dbopt.cache.functions.decorator import cached_query as cached_query
     from dbopt.cache.invalidation import invalidate as invalidate
     from dbopt.cache.invalidation import invalidate_all as invalidate_all
     from dbopt.cache.invalidation import invalidate_tenant as invalidate_tenant
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __getattr__ = lazy_exports(
     __name__,
     {
-        "bypass": "functions",
-        "cached_metrics": "aggregates",
-        "cached_query": "functions",
+        "bypass": "functions.decorator",
+        "cached_metrics": "functions.aggregates",
+        "cached_query": "functions.decorator",
         "invalidate": "invalidation",
         "invalidate_all": "invalidation",
         "invalidate_tenant": "invalidation",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name for it
 
-from dbopt.cache.clients import build_client, key_namespace, uses_redis
+from dbopt.cache.server.clients import build_client, key_namespace, uses_redis
 from dbopt.conf import CacheSettings, dbopt_settings
 from dbopt.exceptions import ConfigurationError, require_extra
 

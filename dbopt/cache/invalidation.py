@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from django.db import connections, models
 
-from dbopt.cache.declared import strict_among
-from dbopt.cache.functions import bypass
-from dbopt.cache.keys import tenant_slug
-from dbopt.cache.servers import server
-from dbopt.cache.strict import new_writer
-from dbopt.cache.tables import database_of, model_tables
-from dbopt.cache.tokens import EPOCH, own_tag, tenant_tag
-from dbopt.cache.transactions import watch
-from dbopt.cache.written import tags_of_row, whole_tables
+from dbopt.cache.functions.decorator import bypass
+from dbopt.cache.names.declared import strict_among
+from dbopt.cache.names.keys import tenant_slug
+from dbopt.cache.names.tables import database_of, model_tables
+from dbopt.cache.names.tokens import EPOCH, own_tag, tenant_tag
+from dbopt.cache.observation.transactions import watch
+from dbopt.cache.observation.written import tags_of_row, whole_tables
+from dbopt.cache.server.servers import server
+from dbopt.cache.server.strict import new_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

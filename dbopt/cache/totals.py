@@ -19,15 +19,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from dbopt.cache.counters import BUCKETS, snapshots
-from dbopt.cache.keys import NO_TENANT
-from dbopt.cache.roads import Script
-from dbopt.cache.servers import known_debt, server_or_none
+from dbopt.cache.names.keys import NO_TENANT
+from dbopt.cache.server.roads import Script
+from dbopt.cache.server.servers import known_debt, server_or_none
 from dbopt.exceptions import CacheUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from dbopt.cache.exchange import CacheServer
+    from dbopt.cache.server.exchange import CacheServer
 
 PUSH_SECONDS = 10.0
 
@@ -145,7 +145,7 @@ _totals = _Totals()
 @atexit.register
 def _push_at_exit() -> None:
     # A server that went before this process (after a test run, say) is no news any more.
-    logging.getLogger("dbopt.cache.breaker").disabled = True
+    logging.getLogger("dbopt.cache.server.breaker").disabled = True
     push()
 
 

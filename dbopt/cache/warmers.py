@@ -23,8 +23,8 @@ from typing import Any
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.utils.module_loading import autodiscover_modules, import_string
 
-from dbopt.cache.functions import CachedFunction
-from dbopt.cache.servers import server
+from dbopt.cache.functions.decorator import CachedFunction
+from dbopt.cache.server.servers import server
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import ConfigurationError
 from dbopt.tenancy import tenant_context

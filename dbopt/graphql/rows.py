@@ -13,7 +13,7 @@ from django.db.models.fields.composite import CompositePrimaryKey
 from django.db.models.lookups import In
 from django.db.models.query import ModelIterable
 
-from dbopt.cache.instances import build, is_unwatched
+from dbopt.cache.values.instances import build, is_unwatched
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class CacheServerFacts:
 
 def has_cache_server() -> bool:
     """Say whether the cache alias of ``DBOPT["CACHE"]`` is on Redis; asks nothing."""
-    from dbopt.cache.clients import uses_redis
+    from dbopt.cache.server.clients import uses_redis
 
     return uses_redis(dbopt_settings.cache.alias)
 
@@ -34,7 +34,7 @@ def ask_cache_server() -> CacheServerFacts:
         redis.RedisError: it does not answer.
         MissingExtraError: the client is not installed.
     """
-    from dbopt.cache.clients import build_client
+    from dbopt.cache.server.clients import build_client
 
     client = build_client(dbopt_settings.cache)
     try:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.test.utils import override_settings
 
-from dbopt.cache import servers, totals
-from dbopt.cache.clients import build_client, key_namespace
+from dbopt.cache import totals
 from dbopt.cache.counters import BYPASS, HIT, MISS, OLD, STALE
-from dbopt.cache.transactions import tests_are_transparent
+from dbopt.cache.observation.transactions import tests_are_transparent
+from dbopt.cache.server import servers
+from dbopt.cache.server.clients import build_client, key_namespace
 from dbopt.conf import dbopt_settings
 from dbopt.signals import cache_invalidated, cache_read
 

@@ -14,8 +14,9 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection, connections
 
-from dbopt.cache import counters, servers, totals
-from dbopt.cache.functions import CachedFunction
+from dbopt.cache import counters, totals
+from dbopt.cache.functions.decorator import CachedFunction
+from dbopt.cache.server import servers
 
 DEADLINE = 20.0
 
@@ -166,7 +167,7 @@ def commands(monkeypatch):
     sent = []
     from redis.client import Pipeline, Redis
 
-    from dbopt.cache.roads import Road
+    from dbopt.cache.server.roads import Road
 
     plain, piped, exchange = Redis.execute_command, Pipeline.execute, Road.exchange
 

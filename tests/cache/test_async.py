@@ -10,7 +10,9 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django.test import override_settings
 
-from dbopt.cache import cached_query, servers, turns
+from dbopt.cache import cached_query
+from dbopt.cache.functions import turns
+from dbopt.cache.server import servers
 from tests.cache.conftest import DEADLINE, wait_until
 from tests.cache.stages import Stage, unhurried
 from tests.cache.valkeys import OwnValkey

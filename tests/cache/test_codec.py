@@ -15,11 +15,11 @@ from django.db.models.signals import post_init
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbopt.cache import codec
-from dbopt.cache.codec import UndecodableError, decode, encode
-from dbopt.cache.entries import Entry, is_marker, new_marker, pack_entry, unpack_entry
-from dbopt.cache.instances import is_plain
-from dbopt.cache.plain import UnencodableError
+from dbopt.cache.values import codec
+from dbopt.cache.values.codec import UndecodableError, decode, encode
+from dbopt.cache.values.entries import Entry, is_marker, new_marker, pack_entry, unpack_entry
+from dbopt.cache.values.instances import is_plain
+from dbopt.cache.values.plain import UnencodableError
 from tests.cache.test_keys import same
 from tests.testapp.models import Author, Book, Note, Profile, Publisher, Shop, Tag
 

@@ -13,8 +13,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from dbopt.cache import cached_query, patterns, servers
-from dbopt.cache.triggers import install, remove
+from dbopt.cache import cached_query
+from dbopt.cache.server import patterns, servers
+from dbopt.cache.triggers.definitions import install, remove
 from dbopt.tenancy import tenant_context
 from tests.cache import shop
 from tests.cache.conftest import wait_until

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbopt.cache import compression
-from dbopt.cache.codec import UndecodableError, decode, encode
-from dbopt.cache.compression import compress, decompress
+from dbopt.cache.values import compression
+from dbopt.cache.values.codec import UndecodableError, decode, encode
+from dbopt.cache.values.compression import compress, decompress
 
 LONG = b"the same words again, " * 200
 

@@ -201,7 +201,7 @@ def declare_view(table):
 
 @pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])
 def test_view_depends_on_the_tables_behind_it(book, outcomes, monkeypatch, kind):
-    from dbopt.cache import observer
+    from dbopt.cache.observation import observer
 
     with connection.cursor() as cursor:
         cursor.execute("CREATE VIEW testapp_inner AS SELECT id, name FROM testapp_author")
@@ -225,7 +225,7 @@ def test_view_depends_on_the_tables_behind_it(book, outcomes, monkeypatch, kind)
 
 
 def test_write_to_a_view_reaches_the_tables_behind_it(book, outcomes, monkeypatch):
-    from dbopt.cache import written
+    from dbopt.cache.observation import written
 
     with connection.cursor() as cursor:
         cursor.execute("CREATE VIEW testapp_seen AS SELECT id, name FROM testapp_author")

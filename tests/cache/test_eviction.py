@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from dbopt.cache import calls, exchange
-from dbopt.cache.entries import HEADER_BYTES
+from dbopt.cache.functions import calls
+from dbopt.cache.server import exchange
+from dbopt.cache.values.entries import HEADER_BYTES
 from tests.cache import shop
 from tests.testapp.models import Author
 
@@ -171,8 +172,8 @@ def test_clock_that_jumps_changes_no_answer(ada, elsewhere, monkeypatch, outcome
     for shift in (3600, -3600):
         fake = types.SimpleNamespace(**{**vars(time), "time": lambda shift=shift: real() + shift})
         monkeypatch.setattr(calls, "time", fake)
-        monkeypatch.setattr("dbopt.cache.fills.time", fake)
-        monkeypatch.setattr("dbopt.cache.tokens.time", fake)
+        monkeypatch.setattr("dbopt.cache.functions.fills.time", fake)
+        monkeypatch.setattr("dbopt.cache.names.tokens.time", fake)
         Author.objects.update(name=f"Grace{shift}")
 
         assert elsewhere(shop.names) == [f"Grace{shift}"]

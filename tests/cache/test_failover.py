@@ -8,8 +8,9 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from dbopt.cache import servers, statistics
-from dbopt.cache.exchange import CacheServer
+from dbopt.cache import statistics
+from dbopt.cache.server import servers
+from dbopt.cache.server.exchange import CacheServer
 from dbopt.conf import dbopt_settings
 from tests.cache import shop
 from tests.cache.conftest import wait_until

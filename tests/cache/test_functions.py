@@ -14,7 +14,9 @@ from django.db import connection, connections
 from django.test import override_settings
 from django.utils import timezone, translation
 
-from dbopt.cache import bypass, cached_query, exchange, fills, invalidate, invalidate_all, statistics
+from dbopt.cache import bypass, cached_query, invalidate, invalidate_all, statistics
+from dbopt.cache.functions import fills
+from dbopt.cache.server import exchange
 from dbopt.exceptions import ConfigurationError, UncacheableArgumentError
 from dbopt.signals import cache_invalidated, cache_read
 from tests.cache import shop
@@ -557,7 +559,7 @@ def test_many_threads_read_one_value(ada, threads):
 
 
 def test_observer_is_behind_the_first_wrapper_and_survives_execute_wrapper(ada):
-    from dbopt.cache.observer import Observer
+    from dbopt.cache.observation.observer import Observer
 
     connection.close()
     with connection.execute_wrapper(lambda execute, *args: execute(*args)):

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbopt.cache.keys import digest, encode_argument, encode_arguments, tenant_slug, value_key
+from dbopt.cache.names.keys import digest, encode_argument, encode_arguments, tenant_slug, value_key
 from dbopt.exceptions import UncacheableArgumentError
 from tests.testapp.models import Author, Shop
 

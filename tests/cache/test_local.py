@@ -14,8 +14,9 @@ import redis
 from django.conf import settings
 from django.test import override_settings
 
-from dbopt.cache import cached_query, local, servers, statistics, trackers
-from dbopt.cache.exchange import CacheServer, Look
+from dbopt.cache import cached_query, statistics
+from dbopt.cache.server import local, servers, trackers
+from dbopt.cache.server.exchange import CacheServer, Look
 from dbopt.conf import dbopt_settings
 from tests.cache.conftest import DEADLINE, wait_until
 from tests.cache.valkeys import OwnValkey, Proxy
@@ -351,7 +352,7 @@ def test_refused_tracking_is_logged_once(ada, own_valkey, caplog):
     )
     with (
         use(f"redis://plain:secret@127.0.0.1:{own_valkey.port}/0"),
-        caplog.at_level(logging.WARNING, logger="dbopt.cache.trackers"),
+        caplog.at_level(logging.WARNING, logger="dbopt.cache.server.trackers"),
     ):
         names()
         wait_until(lambda: caplog.records, what="a warning")

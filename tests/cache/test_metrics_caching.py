@@ -14,7 +14,8 @@ from django.db.transaction import atomic
 from django.test import override_settings
 from django.utils import timezone, translation
 
-from dbopt.cache import aggregates, cached_metrics, cached_query, calls, fills, invalidate_all, refreshers
+from dbopt.cache import cached_metrics, cached_query, invalidate_all
+from dbopt.cache.functions import aggregates, calls, fills, refreshers
 from dbopt.exceptions import ConfigurationError
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.cache.conftest import DEADLINE, wait_until

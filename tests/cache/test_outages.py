@@ -10,8 +10,9 @@ import redis
 from django.conf import settings
 from django.test import override_settings
 
-from dbopt.cache import invalidate, servers, statistics
-from dbopt.cache.clients import build_client
+from dbopt.cache import invalidate, statistics
+from dbopt.cache.server import servers
+from dbopt.cache.server.clients import build_client
 from dbopt.conf import dbopt_settings
 from tests.cache import shop
 from tests.cache.conftest import wait_until
@@ -139,8 +140,8 @@ def test_outage_between_look_and_store_is_no_error(ada, own_valkey, outcomes, ga
 
 
 def test_too_many_debts_become_one_for_everything(ada, own_valkey):
-    from dbopt.cache.debt import Debt
-    from dbopt.cache.tokens import EPOCH
+    from dbopt.cache.names.tokens import EPOCH
+    from dbopt.cache.server.debt import Debt
 
     debt = Debt(3)
     debt.owe(["a", "b", "c"])
@@ -152,7 +153,7 @@ def test_too_many_debts_become_one_for_everything(ada, own_valkey):
 
 
 def test_debt_that_grew_while_it_was_paid_is_kept():
-    from dbopt.cache.debt import Debt
+    from dbopt.cache.server.debt import Debt
 
     debt = Debt(10)
     debt.owe(["a", "b"])

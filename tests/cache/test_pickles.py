@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbopt.cache import cached_query
-from dbopt.cache.codec import UndecodableError
-from dbopt.cache.compression import compress
-from dbopt.cache.pickles import seal, unseal
-from dbopt.cache.plain import UnencodableError
+from dbopt.cache.values.codec import UndecodableError
+from dbopt.cache.values.compression import compress
+from dbopt.cache.values.pickles import seal, unseal
+from dbopt.cache.values.plain import UnencodableError
 from dbopt.exceptions import ConfigurationError
 
 RUNS: list[int] = []

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from dbopt.cache import cached_query
-from dbopt.cache.exchange import CacheServer
-from dbopt.cache.tokens import TOKEN_BYTES
+from dbopt.cache.names.tokens import TOKEN_BYTES
+from dbopt.cache.server.exchange import CacheServer
 from tests.cache.conftest import DEADLINE
 from tests.cache.protocol import Protocol, Token
 from tests.fuzzing import examples

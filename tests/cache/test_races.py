@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.transaction import atomic
 from django.test import override_settings
 
-from dbopt.cache import servers
+from dbopt.cache.server import servers
 from tests.cache import shop
 from tests.cache.conftest import DEADLINE, connect, wait_until, waiting
 from tests.cache.valkeys import OwnValkey

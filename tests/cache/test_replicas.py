@@ -10,7 +10,8 @@ from django.db import connection
 from django.db.transaction import atomic
 from django.test import override_settings
 
-from dbopt.cache import cached_query, tokens
+from dbopt.cache import cached_query
+from dbopt.cache.names import tokens
 from tests.cache.conftest import connect, wait_until
 from tests.cache.databases import second_database
 from tests.cache.stages import clock

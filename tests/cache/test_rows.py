@@ -9,7 +9,8 @@ from django.db import connection, models
 from django.db.models import F
 from django.db.transaction import atomic
 
-from dbopt.cache import cached_query, invalidate, primary_keys
+from dbopt.cache import cached_query, invalidate
+from dbopt.cache.names import primary_keys
 from tests.cache import shop
 from tests.testapp.models import Author, Book, Shop, Tag
 

@@ -12,8 +12,9 @@ from django.contrib.sessions.exceptions import SessionInterrupted
 from django.test import override_settings
 from django.utils import timezone
 
-from dbopt.cache.session_records import MARK_SECONDS, records
-from dbopt.cache.sessions import SessionStore, merged, revoke, sessions_of
+from dbopt.cache.sessions import SessionStore, revoke, sessions_of
+from dbopt.cache.sessions.records import MARK_SECONDS, records
+from dbopt.cache.sessions.store import merged
 from dbopt.exceptions import ConfigurationError
 from tests.cache.visits import (
     DBOPT_ENGINE,

@@ -8,8 +8,8 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.test import override_settings
 
-from dbopt.cache import session_records
 from dbopt.cache.sessions import SessionStore, revoke, sessions_of
+from dbopt.cache.sessions import records as session_records
 from tests.cache.visits import _sessions, again, dbopt_with, of_user, stored, user  # noqa: F401 - a fixture
 
 valkey_cluster = pytest.importorskip("dbopt.testing.services.valkey_cluster")

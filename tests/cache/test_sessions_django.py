@@ -18,8 +18,8 @@ import django
 import pytest
 from django.test import SimpleTestCase, TestCase, override_settings
 
-from dbopt.cache import session_rows
 from dbopt.cache.sessions import SessionStore
+from dbopt.cache.sessions import rows as session_rows
 from tests.cache.visits import _sessions, dbopt_with  # noqa: F401 - a fixture
 
 MEMBER = "tests/sessions_tests/tests.py"

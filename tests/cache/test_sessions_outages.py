@@ -9,8 +9,8 @@ import pytest
 from django.contrib.sessions.backends.base import UpdateError
 from django.test import override_settings
 
-from dbopt.cache import session_records
 from dbopt.cache.sessions import SessionStore, revoke, sessions_of
+from dbopt.cache.sessions import records as session_records
 from dbopt.exceptions import SessionUnavailableError
 from tests.cache.conftest import wait_until
 from tests.cache.valkeys import OwnValkey

@@ -19,8 +19,9 @@ from django.db import connection, connections
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from dbopt.cache import session_records, session_rows
 from dbopt.cache.sessions import SessionStore, revoke, sessions_of
+from dbopt.cache.sessions import records as session_records
+from dbopt.cache.sessions import rows as session_rows
 from dbopt.exceptions import ConfigurationError, SessionUnavailableError
 from tests.cache.conftest import wait_until
 from tests.cache.valkeys import OwnValkey

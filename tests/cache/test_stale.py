@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from django.test import override_settings
 
-from dbopt.cache import cached_query, calls, fills, invalidate, invalidate_all, invalidate_tenant, sightings
+from dbopt.cache import cached_query, invalidate, invalidate_all, invalidate_tenant
+from dbopt.cache.functions import calls, fills, sightings
 from dbopt.exceptions import ConfigurationError
 from dbopt.tenancy import tenant_context
 from tests.cache.conftest import DEADLINE
@@ -214,7 +215,7 @@ def test_slow_value_is_computed_earlier(monkeypatch, valkey):
     valkey.set(key, bytes(data))
     clock(monkeypatch, [calls, fills], ahead=200)
     # 70 seconds before the end, a value that takes 30: one in ten draws is that early.
-    monkeypatch.setattr("dbopt.cache.calls.random.random", lambda: 0.95)
+    monkeypatch.setattr("dbopt.cache.functions.calls.random.random", lambda: 0.95)
 
     fresh()
 

@@ -10,7 +10,9 @@ import time
 import pytest
 from django.db import connections
 
-from dbopt.cache import cached_query, roads, servers, turns
+from dbopt.cache import cached_query
+from dbopt.cache.functions import turns
+from dbopt.cache.server import roads, servers
 from tests.cache.conftest import DEADLINE, wait_until
 from tests.cache.stages import PipedCue, Stage, in_children, start, unhurried
 from tests.testapp.models import Author

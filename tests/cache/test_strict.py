@@ -14,11 +14,12 @@ from django.db import connection, connections, transaction
 from django.db.transaction import atomic
 from django.test import override_settings
 
-from dbopt.cache import cached_query, invalidate, statistics, strict, writes
-from dbopt.cache.exchange import CacheServer
-from dbopt.cache.keys import token_key
-from dbopt.cache.servers import server
-from dbopt.cache.tokens import bulk_tag, database_tag, is_pending, table_tag
+from dbopt.cache import cached_query, invalidate, statistics, writes
+from dbopt.cache.names.keys import token_key
+from dbopt.cache.names.tokens import bulk_tag, database_tag, is_pending, table_tag
+from dbopt.cache.server import strict
+from dbopt.cache.server.exchange import CacheServer
+from dbopt.cache.server.servers import server
 from dbopt.exceptions import ConfigurationError
 from tests.cache import shop
 from tests.cache.conftest import DEADLINE, GATE, wait_until
@@ -385,7 +386,7 @@ def test_unknown_write_is_announced_too(ada, elsewhere):
 
 
 def test_table_that_is_not_declared_is_not_stored(ada, outcomes, caplog):
-    from dbopt.cache import observer
+    from dbopt.cache.observation import observer
 
     observer._logged.clear()
     strict_slugs()

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from dbopt.cache import cached_query, servers, statistics, totals
+from dbopt.cache import cached_query, statistics, totals
 from dbopt.cache.counters import counters_of
+from dbopt.cache.server import servers
 from dbopt.exceptions import CacheUnreachableError
 
 

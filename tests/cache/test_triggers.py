@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from django.db import connection, transaction
 
-from dbopt.cache import cached_query, servers
-from dbopt.cache.listening import backlog, require_notes, take_notes
-from dbopt.cache.triggers import NOTES, TRIGGER, install, remove, status, watched_models
+from dbopt.cache import cached_query
+from dbopt.cache.server import servers
+from dbopt.cache.triggers.definitions import NOTES, TRIGGER, install, remove, status, watched_models
+from dbopt.cache.triggers.listening import backlog, require_notes, take_notes
 from dbopt.exceptions import CacheUnreachableError, ConfigurationError
 from tests.cache import shop
 from tests.testapp.models import Author, Book, Shop

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from dbopt.cache import cached_query, servers, warmers
+from dbopt.cache import cached_query, warmers
+from dbopt.cache.server import servers
 from dbopt.cache.warmers import Warmed, warm, warms
 from dbopt.exceptions import ConfigurationError
 from dbopt.tenancy import current_tenant

@@ -10,8 +10,8 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from dbopt.cache import session_records
 from dbopt.cache.sessions import SessionStore
+from dbopt.cache.sessions import records as session_records
 from dbopt.conf import dbopt_settings
 
 DBOPT_ENGINE = "dbopt.cache.sessions"

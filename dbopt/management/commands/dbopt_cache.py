@@ -16,13 +16,13 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, OperationalError, connections
 
 from dbopt.cache.invalidation import invalidate, invalidate_all, invalidate_tenant
-from dbopt.cache.listening import backlog, require_notes, take_notes
-from dbopt.cache.patterns import count_pattern, delete_pattern
-from dbopt.cache.servers import server
-from dbopt.cache.tables import installed_model
-from dbopt.cache.tokens import function_tag
+from dbopt.cache.names.tables import installed_model
+from dbopt.cache.names.tokens import function_tag
+from dbopt.cache.server.patterns import count_pattern, delete_pattern
+from dbopt.cache.server.servers import server
 from dbopt.cache.totals import statistics
-from dbopt.cache.triggers import install, remove, status, watched_models
+from dbopt.cache.triggers.definitions import install, remove, status, watched_models
+from dbopt.cache.triggers.listening import backlog, require_notes, take_notes
 from dbopt.cache.warmers import warm
 from dbopt.exceptions import CacheUnreachableError, ConfigurationError, MissingExtraError
 from dbopt.management.examples import ExamplesCommand

@@ -11,8 +11,9 @@ import redis
 from django.conf import settings
 from django.test import override_settings
 
-from dbopt.cache import cached_query, servers, statistics
-from dbopt.cache.exchange import CacheServer
+from dbopt.cache import cached_query, statistics
+from dbopt.cache.server import servers
+from dbopt.cache.server.exchange import CacheServer
 from dbopt.conf import dbopt_settings
 from dbopt.tenancy import tenant_context
 from dbopt.testing.services import valkey_cluster

@@ -1,0 +1,124 @@
+"""What a cached function reads while it runs: the tags it depends on, each with the token read before the statement."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from dbopt.cache.names.tokens import hold_off_ms, is_of_database, is_pending
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from dbopt.cache.server.exchange import CacheServer
+
+
+class Recording:
+    """One running call of a cached function.
+
+    The first reason that forbids storing wins. Tokens that were read ahead (those of the last runs) wait in ``ahead``
+    and count only when the function really depends on them.
+    """
+
+    def __init__(
+        self, *, server: CacheServer, follows_tables: bool, ahead: Mapping[str, bytes], is_strict: bool = False
+    ) -> None:
+        self.server = server
+        self.follows_tables = follows_tables
+        self.is_strict = is_strict
+        self.tokens: dict[str, bytes] = {}
+        self.refusal: str | None = None
+        self._ahead = dict(ahead)
+
+    def refuse(self, reason: str) -> None:
+        """Forbid storing the result of this call."""
+        if self.refusal is None:
+            self.refusal = reason
+
+    def missing(self, tags: Collection[str]) -> list[str]:
+        """Return those tags whose tokens must still be read before the statement runs."""
+        return [tag for tag in tags if tag not in self.tokens and tag not in self._ahead]
+
+    def depend(self, tags: Collection[str], tokens: Mapping[str, bytes]) -> None:
+        """Depend on tags; ``tokens`` holds those that were not read ahead."""
+        for tag in tags:
+            if tag not in self.tokens:
+                token = self._ahead.get(tag) or tokens.get(tag)
+                if token is None:
+                    self.refuse("unreachable")
+                else:
+                    self._add(tag, token)
+
+    def adopt(self, tokens: Mapping[str, bytes]) -> None:
+        """Depend on what the result of an inner cached function depends on."""
+        for tag, token in tokens.items():
+            # The first token stays: an older one can only make this result invalid too early.
+            if tag not in self.tokens:
+                self._add(tag, self._ahead.get(tag, token))
+
+    def hold_off(self, now_ms: int | None) -> None:
+        """Forbid storing what a replica returned, unless it must have seen all writes by the moment `now_ms`."""
+        if now_ms is None:
+            self.refuse("unreachable")
+        elif any(hold_off_ms(token) > now_ms for tag, token in self.tokens.items() if is_of_database(tag)):
+            self.refuse("hold_off")
+
+    def _add(self, tag: str, token: bytes) -> None:
+        if self.is_strict and is_pending(token):
+            token = (self.server.reap([tag]) or {}).get(tag, token)
+            if is_pending(token):
+                self.refuse("pending")
+        self.tokens[tag] = token
+
+
+_running: ContextVar[tuple[Recording, ...]] = ContextVar("dbopt_cache_recordings", default=())
+
+
+def running() -> tuple[Recording, ...]:
+    """Return the recordings of the cached functions that are running here, outermost first."""
+    return _running.get()
+
+
+@contextmanager
+def recorded(recording: Recording) -> Iterator[None]:
+    """Have statements observed by a recording."""
+    token = _running.set((*_running.get(), recording))
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Leave the functions that are running here: what the block does, in a copy of their context, is not theirs."""
+    token = _running.set(())
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def refuse_all(reason: str) -> None:
+    """Forbid storing for all functions that are running."""
+    for recording in _running.get():
+        recording.refuse(reason)
+
+
+def depend_all(tags: Collection[str]) -> None:
+    """Make all running functions depend on tables, reading tokens that nobody has yet in one round trip."""
+    following = [recording for recording in _running.get() if recording.follows_tables and not recording.refusal]
+    wanted = {tag for recording in following for tag in recording.missing(tags)}
+    tokens = following[0].server.tokens(sorted(wanted)) or {} if wanted else {}
+    for recording in following:
+        recording.depend(tags, tokens)
+
+
+def hold_off_all() -> None:
+    """Forbid storing for functions that depend on what was written too lately for a replica; asks for the time once."""
+    following = [recording for recording in _running.get() if recording.follows_tables and not recording.refusal]
+    if following:
+        now_ms = following[0].server.now_ms()
+        for recording in following:
+            recording.hold_off(now_ms)

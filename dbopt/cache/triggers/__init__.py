@@ -1,0 +1,1 @@
+"""Triggers in PostgreSQL for writes that no client sees, and the worker behind them."""
