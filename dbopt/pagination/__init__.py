@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from dbopt.pagination.page import Page, keyset_page
+from dbopt.pagination.totals import Total, count_rows
 
-__all__ = ["Page", "keyset_page"]
+__all__ = ["Page", "Total", "count_rows", "keyset_page"]
