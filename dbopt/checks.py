@@ -22,7 +22,8 @@ def register_checks() -> None:
     register(check_graph_schemas, "dbopt")
     register(check_cache, "dbopt", Tags.caches)
     register(check_cache_deployment, "dbopt", Tags.caches, deploy=True)
-    register(check_cache_server, Tags.database)
+    # Each `migrate` runs the checks of databases; what it cannot change and nobody reads there is for deployments.
+    register(check_cache_server, Tags.database, deploy=True)
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:

@@ -1,4 +1,4 @@
-"""System checks of the cache: what the settings show, and (only with ``--database``) what its server says of itself."""
+"""System checks of the cache: what the settings show, and (only with ``--deploy --database``) what its server says of itself."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check_cache_deployment(app_configs: Sequence[AppConfig] | None, **_: Any) ->
 def check_cache_server(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
-    """With ``check --database``: the server has a limit of memory, and may evict when it is reached."""
+    """With ``check --deploy --database default``: the server has a limit of memory, and may evict when it is reached."""
     section = _section()
     if not databases or section is None or not uses_redis(section.alias):
         return []
