@@ -32,7 +32,10 @@ connection_leaked = Signal()
 """A connection was held for too long: alias, seconds, origin."""
 
 n_plus_one_found = Signal()
-"""A statement was repeated in a loop: route, fingerprint, count, seconds, origin."""
+"""A request or task repeated a statement, told once for each at its end: route, fingerprint, count, seconds, origin."""
+
+loader_unbatched = Signal()
+"""Loads were waited for one by one, told once an operation and loader: loader, count, resolver, origin."""
 
 
 def announce(signal: Signal, *, sender: object, **facts: Any) -> None:

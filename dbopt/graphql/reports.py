@@ -10,13 +10,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from dbopt.monitoring import tracker
+from dbopt.monitoring.n_plus_one import OFTEN
 from dbopt.signals import batch_loaded, cypher_executed
 
 if TYPE_CHECKING:
     from dbopt.monitoring.aggregate import Observation
 
-# Relations and loaders ask once a level; what is asked more often than this is most likely asked in a loop.
-_OFTEN = 5
 _MOST_REPEATED = 10
 
 _current: ContextVar[OperationReport | None] = ContextVar("dbopt_graphql_report", default=None)
@@ -65,7 +64,7 @@ class OperationReport:
     def summary(self) -> dict[str, Any]:
         """Return the counts until now, in seconds; statements without parameters and literals."""
         statements = self._statements.values()
-        repeated = sorted((row for row in statements if row.count > _OFTEN), key=lambda row: -row.count)
+        repeated = sorted((row for row in statements if row.count >= OFTEN), key=lambda row: -row.count)
         return {
             "seconds": round(perf_counter() - self._started, 6),
             "statements": sum(row.count for row in statements),

@@ -9,6 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest
 
+from dbopt.monitoring.n_plus_one import repetitions
 from dbopt.monitoring.records import RequestRecord, track_request
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class MonitoringMiddleware:
 
 def server_timing(record: RequestRecord) -> str:
     """Return the value of the header ``Server-Timing``: sums only, no statement."""
-    parts = [f'db;dur={record.seconds * 1000:.1f};desc="{record.statements} statements"']
+    repeated = len(repetitions(record))
+    told = f"{record.statements} statements" + (f", {repeated} repeated" if repeated else "")
+    parts = [f'db;dur={record.seconds * 1000:.1f};desc="{told}"']
     if record.cypher:
         parts.append(f'graph;dur={record.cypher_seconds * 1000:.1f};desc="{record.cypher} statements"')
     if record.hits or record.misses:

@@ -40,12 +40,18 @@ def find_origin(depth: int = 1) -> str | None:
     Args:
         depth: how many of the innermost frames to leave out unseen.
     """
+    found = find_caller(depth + 1)
+    return None if found is None else found[0]
+
+
+def find_caller(depth: int = 1) -> tuple[str, str] | None:
+    """Return the same, and the name of the function that runs there."""
     frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001 - traceback.extract_stack is fifteen times dearer
     for _ in range(_MAX_FRAMES):
         if frame is None:
             return None
         path = project_path(frame.f_code.co_filename)
         if path is not None:
-            return f"{path}:{frame.f_lineno}"
+            return f"{path}:{frame.f_lineno}", frame.f_code.co_qualname
         frame = frame.f_back
     return None

@@ -17,6 +17,7 @@ from django.conf import settings
 
 from dbopt.conf import dbopt_settings
 from dbopt.monitoring.aggregate import NO_ROUTE, Observation
+from dbopt.monitoring.n_plus_one import announce_repetitions
 
 MAX_GROUPS = 500
 """Distinct (fingerprint, origin) pairs that one record tells apart; further ones are counted in the sums only."""
@@ -33,7 +34,7 @@ class RequestRecord:
         cypher, cypher_seconds: Cypher.
         hits, misses: calls of cached functions.
         batches, loads: what loaders sent, in batches and in keys.
-        groups: (fingerprint, origin) -> [count, seconds], at most ``MAX_GROUPS``.
+        groups: (fingerprint, origin) -> [count, seconds], at most ``MAX_GROUPS``; savepoints and their like left out.
     """
 
     __slots__ = (
@@ -84,7 +85,7 @@ class RequestRecord:
             if group is not None:
                 group[0] += 1
                 group[1] += seen.seconds
-            elif len(self.groups) < MAX_GROUPS:
+            elif seen.operation != "txn" and len(self.groups) < MAX_GROUPS:
                 self.groups[key] = [1, seen.seconds]
 
     def add(self, **amounts: float) -> None:
@@ -136,3 +137,4 @@ def _tracked(record: RequestRecord) -> Iterator[RequestRecord]:
         yield record
     finally:
         _current.reset(token)
+        announce_repetitions(record)
