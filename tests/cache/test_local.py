@@ -409,9 +409,10 @@ def wait_for_copy(server):
 
 
 def test_bytes_are_bounded_and_the_least_used_go_first(valkey, monkeypatch):
-    # Ten thousand measured allocations keep the listening thread from its work.
+    # Ten thousand measured allocations keep the listening thread from its work, and take longer than an item is kept.
     for module in (local, trackers):
         monkeypatch.setattr(module, "SILENCE_SECONDS", 3600.0)
+    monkeypatch.setattr(local, "LOCAL_SECONDS", 3600.0)
     limit, token = 1_000_000, {TAG: b"x" * 16}
     with override_settings(DBOPT={**settings.DBOPT, "CACHE": {"LOCAL_BYTES": limit}}):
         server = servers.server()

@@ -120,7 +120,8 @@ def test_late_caller_that_looked_before_the_store_does_not_execute_again(ada, th
     assert stage.executions == 1
 
 
-def test_processes_are_one_execution(ada, outcomes, patient):
+@pytest.mark.parametrize(("processes", "threads_each"), [(3, 4), pytest.param(4, 200, marks=pytest.mark.long)])
+def test_processes_are_one_execution(ada, outcomes, patient, processes, threads_each):
     ready_read, ready_write = os.pipe()
     cue_read, cue_write = os.pipe()
 
@@ -136,25 +137,26 @@ def test_processes_are_one_execution(ada, outcomes, patient):
             finally:
                 connections.close_all()
 
-        callers = [threading.Thread(target=call) for _ in range(4)]
+        callers = [threading.Thread(target=call) for _ in range(threads_each)]
         for caller in callers:
             caller.start()
         wait_until(
-            lambda: outcomes(names)["waits"] - outcomes_before + stage.arrived.is_set() == 4, what="4 callers at rest"
+            lambda: outcomes(names)["waits"] - outcomes_before + stage.arrived.is_set() == threads_each,
+            what="all callers at rest",
         )
         os.write(ready_write, b".")
         for caller in callers:
             caller.join(DEADLINE)
-        assert found == [["Ada"]] * 4
+        assert found == [["Ada"]] * threads_each
 
-    children = in_children(3, call_in_threads)
+    children = in_children(processes, call_in_threads)
     os.close(ready_write)
     for _ in children:
         assert os.read(ready_read, 1) == b"."
     assert stage.executions == 1
     os.write(cue_write, b"!")
 
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0, 0]
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * processes
     assert stage.executions == 1
     for end in (ready_read, cue_read, cue_write):
         os.close(end)
