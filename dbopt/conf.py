@@ -93,6 +93,9 @@ class GraphQLSettings:
     default_page_size: int = _at_least(1, 100)
     max_page_size: int = _at_least(1, 1000)
     require_pagination: bool = False
+    max_list_size: int | None = _at_least(0, None)
+    list_sizes: Mapping[str, int] = field(default_factory=dict)
+    check_exceptions: Mapping[str, str] = field(default_factory=dict)
     max_body_bytes: int | None = _at_least(1, 1_000_000)
     max_batch: int | None = _at_least(1, 10)
     max_characters: int | None = _at_least(1, 20_000)
@@ -263,6 +266,7 @@ def _check_together(sections: Mapping[str, Any]) -> None:
             f'DBOPT["GRAPHQL"]["DEFAULT_PAGE_SIZE"] is {graphql.default_page_size}, '
             f"which is more than MAX_PAGE_SIZE ({graphql.max_page_size})."
         )
+    _check_coordinates(graphql)
     if graphql.persisted == "listed" and graphql.persisted_file is None:
         raise ConfigurationError(
             'DBOPT["GRAPHQL"]["PERSISTED"] is "listed", but no PERSISTED_FILE lists documents: all would be refused.'
@@ -278,6 +282,20 @@ def _check_together(sections: Mapping[str, Any]) -> None:
                 ipaddress.ip_network(network)
             except ValueError as error:
                 raise ConfigurationError(f'DBOPT["{section.upper()}"]["{key.upper()}"]: {error}.') from error
+
+
+def _check_coordinates(graphql: GraphQLSettings) -> None:
+    for coordinate, size in graphql.list_sizes.items():
+        if size < 0:
+            raise ConfigurationError(
+                f'DBOPT["GRAPHQL"]["LIST_SIZES"]["{coordinate}"] is {size}; it must be at least 0.'
+            )
+    for coordinate, reason in graphql.check_exceptions.items():
+        if not reason.strip():
+            raise ConfigurationError(
+                f'DBOPT["GRAPHQL"]["CHECK_EXCEPTIONS"]["{coordinate}"] gives no reason. '
+                "Say why its findings do not matter: whoever reads it next will ask."
+            )
 
 
 def _mapping(where: str, value: object) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from promise import Promise
 
 from dbopt.graphql.batches import Batch, Cell, Cells, Items
 from dbopt.graphql.leaves import harmless, serialized
+from dbopt.graphql.lists import too_many
 from dbopt.graphql.nulls import fail
 from dbopt.graphql.promises import outcome, settled, subscribe
 from dbopt.graphql.shortcuts import checks_only_the_class
@@ -124,6 +125,9 @@ def _complete_lists(run: Run, cells: Cells) -> None:
     for position, value in enumerate(cells.values):
         try:
             items = value if type(value) is list else _listed(run, cells, value, shared)
+            most = cells.field.most_rows
+            if most is not None and len(items) > most:
+                raise too_many(cells.field.coordinate, most)  # noqa: TRY301  # an error like those of reading
         except Exception as error:  # noqa: BLE001  # iterating may run user code or SQL: it is an error of this field
             _fail(run, cells, position, error)
             continue
@@ -140,10 +144,13 @@ def _complete_lists(run: Run, cells: Cells) -> None:
 
 
 def _listed(run: Run, cells: Cells, value: Any, shared: dict[int, list[Any]]) -> list[Any]:
-    if run.rows is not None and isinstance(value, QuerySet):
+    most = cells.field.most_rows
+    if isinstance(value, QuerySet) and (run.rows is not None or most is not None):
         items = shared.get(id(value))
         if items is None:
-            items = shared[id(value)] = list(run.rows.prepare(value, run.context, cells.field.named_type))
+            rows = value if run.rows is None else run.rows.prepare(value, run.context, cells.field.named_type)
+            # One more than allowed tells that there are too many; the others are not read.
+            items = shared[id(value)] = list(rows if most is None else rows[: most + 1])
         return items
     if not is_iterable(value):
         raise GraphQLError(f"Expected Iterable, but did not find one for field '{cells.field.coordinate}'.")

@@ -22,6 +22,8 @@ from graphql import (
 )
 from graphql.execution.values import get_argument_values
 
+from dbopt.conf import dbopt_settings
+from dbopt.graphql.lists import gives_rows, missing_size, most_rows
 from dbopt.graphql.shortcuts import plain_attribute
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ class FieldPlan:
     batch_resolve: Callable[..., Any] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     has_mutable_arguments: bool = False
-    argument_error: GraphQLError | None = None
+    argument_error: Exception | None = None
+    most_rows: int | None = None
     subplans: dict[str, ObjectPlan] = field(default_factory=dict)
     class_checks: dict[tuple[str, type], bool | Exception] = field(default_factory=dict)
 
@@ -160,8 +163,18 @@ class Planner:
             plan.arguments = self.arguments(plan)
         except GraphQLError as error:
             plan.argument_error = error
+        self._bound(plan)
         # A resolver may change a list it is given: each object then gets one of its own.
         plan.has_mutable_arguments = not all(map(_is_immutable, plan.arguments.values()))
+
+    def _bound(self, plan: FieldPlan) -> None:
+        options = dbopt_settings.graphql
+        if not (options.require_pagination or options.max_list_size is not None or options.list_sizes):
+            return
+        if gives_rows(plan.definition, plan.parent_type):
+            plan.most_rows = most_rows(plan.coordinate, options)
+            if options.require_pagination and plan.argument_error is None:
+                plan.argument_error = missing_size(plan.coordinate, plan.definition, plan.arguments, options)
 
     def arguments(self, plan: FieldPlan) -> dict[str, Any]:
         """Coerce a field's arguments, as new objects."""
