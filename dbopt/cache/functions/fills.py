@@ -40,7 +40,12 @@ class _LenientRecording(Recording):
 
 
 class Fill:
-    """One run: its recording, the tokens it starts with, and the way into the cache."""
+    """One run: its recording, the tokens it starts with, and the way into the cache.
+
+    Attributes:
+        key: under which the result is stored; whoever learns only from the run what belongs into it, changes it.
+        timeout: seconds the result may live; None means those of its function.
+    """
 
     def __init__(  # noqa: PLR0913 - what one call knows, by keyword
         self,
@@ -59,7 +64,8 @@ class Fill:
         )
         self._spec = spec
         self._server = server
-        self._key = key
+        self.key = key
+        self.timeout: float | None = None
         self._head = head
         self._ahead = ahead
         self._data = data
@@ -115,7 +121,9 @@ class Fill:
         spec.learn(tags, self._arguments)
         tokens = {**self._head, **{tag: recording.tokens[tag] for tag in tags}}
         negative = absent is not None or (spec.negative_timeout is not None and is_negative(value))
-        timeout = spec.negative_timeout if negative and spec.negative_timeout is not None else spec.timeout
+        timeout = spec.timeout if self.timeout is None else self.timeout
+        if negative and spec.negative_timeout is not None:
+            timeout = spec.negative_timeout
         soft = self._made + (timeout if spec.behind else timeout * _SURE_SHARE)
         data = pack_entry(Entry(vector_hash(tokens.values()), tags, payload, int(soft * 1000), seconds))
         if len(data) > dbopt_settings.cache.max_value_bytes:
@@ -128,12 +136,12 @@ class Fill:
 
     def _send(self, data: bytes, *, tokens: Mapping[str, bytes], seconds: float) -> bool | None:
         seen = self._data if is_marker(self._data) else None
-        stored = self._server.store(self._key, data, tokens=tokens, seconds=seconds, seen=seen)
+        stored = self._server.store(self.key, data, tokens=tokens, seconds=seconds, seen=seen)
         if stored is False and self._spec.stale:
             # A write overtook it. It may be served stale, unless somebody stored something newer meanwhile.
-            found = self._server.look(self._key, ())
+            found = self._server.look(self.key, ())
             if found is not None and found.data == self._data:
-                return self._server.store(self._key, data, tokens={}, seconds=seconds, seen=seen)
+                return self._server.store(self.key, data, tokens={}, seconds=seconds, seen=seen)
         return stored
 
 
