@@ -25,8 +25,10 @@ class DboptConfig(AppConfig):
         # The observer of the cache comes second: monitoring stays outermost and counts what the cache asks, too.
         if find_spec("redis") is not None:
             from dbopt.cache.observation import observer
+            from dbopt.cache.values import copies
 
             observer.install()
+            copies.install()
         if find_spec("prometheus_client") is not None:
             from dbopt.metrics import receivers
 

@@ -28,7 +28,7 @@
         └── GraphSchemaError
             └── GraphSchemaConflictError
 
-Each class also inherits what callers already catch.
+Each class also inherits what callers already catch. A warning is no error: ``CachedInstanceWarning`` (UserWarning).
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ class LoaderContractError(DboptError, ValueError):
 
 class UncacheableArgumentError(DboptError, TypeError):
     """An argument of a cached function has no canonical form, so no key can be made of it."""
+
+
+class CachedInstanceWarning(UserWarning):
+    """An instance of a model that came from the cache was saved or deleted without reading its row again."""
 
 
 class InvalidCursorError(DboptError, ValueError):

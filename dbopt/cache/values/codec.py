@@ -18,6 +18,7 @@ from django.db import models
 from django.db.models.fields.files import FieldFile
 
 from dbopt.cache.values.compression import compress, decompress
+from dbopt.cache.values.copies import CopiedState
 from dbopt.cache.values.instances import build
 from dbopt.cache.values.plain import (
     NESTED,
@@ -195,7 +196,7 @@ class _Decoder:
             model: type[models.Model] = apps.get_model(label)
             if model_fingerprint(model) != fingerprint or not _columns(model).issuperset(names):
                 raise UndecodableError(f"columns of {label} changed")
-            built = build(model, database=database, names=tuple(names), rows=to_rows(columns))
+            built = build(model, database=database, names=tuple(names), rows=to_rows(columns), kind=CopiedState)
             for number, instance in zip(numbers, built, strict=True):
                 self._instances[number] = instance
 

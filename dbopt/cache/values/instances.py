@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
 
 def build(
-    model: type[Model], *, database: str | None, names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
+    model: type[Model],
+    *,
+    database: str | None,
+    names: tuple[str, ...],
+    rows: Iterable[tuple[Any, ...]],
+    kind: type[ModelState] = ModelState,
 ) -> list[Any]:
-    """Return an instance for each row; columns that are not in ``names`` are deferred."""
+    """Return an instance for each row, its state of a kind; columns that are not in ``names`` are deferred."""
     if not is_unwatched(model):
-        return [model.from_db(database, names, row) for row in rows]
+        return [_of_kind(model.from_db(database, names, row), kind) for row in rows]
     new, built = object.__new__, []
     for row in rows:
         instance = new(model)
-        state = ModelState()
+        state = kind()
         state.adding = False
         state.db = database
         held = instance.__dict__
@@ -33,6 +38,11 @@ def build(
         held.update(zip(names, row, strict=True))
         built.append(instance)
     return built
+
+
+def _of_kind(instance: Model, kind: type[ModelState]) -> Model:
+    instance._state.__class__ = kind
+    return instance
 
 
 def is_unwatched(model: type[Model]) -> bool:

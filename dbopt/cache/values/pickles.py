@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hmac
 import pickle
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db.models.base import ModelState
 from django.utils.crypto import salted_hmac
 
 from dbopt.cache.values.codec import UndecodableError
 from dbopt.cache.values.compression import compress, decompress
+from dbopt.cache.values.copies import CopiedState
 from dbopt.cache.values.plain import UnencodableError
 
 if TYPE_CHECKING:
@@ -48,9 +51,17 @@ def unseal(payload: bytes) -> Any:
     if not any(hmac.compare_digest(signature, _signature(data, key)) for key in _keys()):
         raise UndecodableError("signature")
     try:
-        return pickle.loads(decompress(data))  # noqa: S301 - the signature was verified
+        return _Unpickler(BytesIO(decompress(data))).load()
     except Exception as error:
         raise UndecodableError(type(error).__name__) from error
+
+
+class _Unpickler(pickle.Unpickler):
+    """Instances of models come back as copies, as those do that are stored as rows."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        return CopiedState if found is ModelState else found
 
 
 def _keys() -> Iterable[str | bytes]:
