@@ -20,6 +20,7 @@ from promise import Promise
 from promise.promise import async_instance, get_default_scheduler
 
 from dbopt.exceptions import ConfigurationError
+from dbopt.graphql.waits import count_wait
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Loads(Protocol):
     """A loader, as its job in the queue sees it."""
 
     _job: Dispatch | None
+    _queue: dict[Any, None]
 
     def _dispatch(self) -> None: ...
 
@@ -108,8 +110,12 @@ class LoaderPromise(Promise[Any]):
 
     def _wait(self, timeout: float | None = None) -> None:
         target = self._target()
-        while target._state == PENDING and run_next_job():
-            target = self._target()
+        _operations.waiting += 1
+        try:
+            while target._state == PENDING and run_next_job():
+                target = self._target()
+        finally:
+            _operations.waiting -= 1
         if target._state == PENDING:
             raise RuntimeError("This promise will never be settled: nothing is left to run that could settle it.")
 
@@ -146,7 +152,14 @@ class Dispatch:
             self.has_waited = True
             async_instance.normal_queue.append(self)
         elif self.is_due:
+            _note_wait(self.loader)
             self.loader._dispatch()
+
+
+def _note_wait(loader: Loads) -> None:
+    """A loader is sent off because somebody waits; the executor itself never does."""
+    if _operations.depth and len(loader._queue) == 1:
+        count_wait(_operations.waits, loader)
 
 
 def _name(thing: object) -> str:
@@ -202,6 +215,9 @@ def then(promise: Promise[Any], fulfilled: Callable[[Any], None], rejected: Call
 
 def enqueue(job: Dispatch) -> None:
     """Put a loader's job into this thread's queue. Outside an operation it runs at once."""
+    if _operations.depth:
+        # `.get()` of another promise may have given up the tick, within the same resolver.
+        hold_again()
     async_instance.invoke(job, get_default_scheduler())
 
 
@@ -220,6 +236,8 @@ def run_next_job() -> bool:
     if loads:
         best = max(loads, key=lambda job: job.priority)
         queue.extend(job for job in loads if job is not best)
+        if _operations.waiting:
+            _note_wait(best.loader)
         best.loader._dispatch()
         return True
     if async_instance.late_queue:
@@ -237,6 +255,8 @@ def _run(job: Any) -> None:
 
 class _Operations(threading.local):
     depth = 0
+    waiting = 0
+    waits: dict[type, int]
 
 
 _operations = _Operations()
@@ -257,7 +277,7 @@ def held_queue() -> Iterator[None]:
     others = list(async_instance.normal_queue), list(async_instance.late_queue), async_instance.is_tick_used
     reset_thread_state()
     async_instance.is_tick_used = True
-    _operations.depth = 1
+    _operations.depth, _operations.waits = 1, {}
     try:
         yield
     finally:

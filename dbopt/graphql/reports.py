@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbopt.monitoring import tracker
 from dbopt.monitoring.n_plus_one import OFTEN
-from dbopt.signals import batch_loaded, cypher_executed
+from dbopt.signals import batch_loaded, cypher_executed, loader_unbatched
 
 if TYPE_CHECKING:
     from dbopt.monitoring.aggregate import Observation
@@ -37,6 +37,7 @@ class OperationReport:
         self._statements: dict[str, _Statement] = {}
         self._graph_statements = 0
         self._loaders: dict[str, dict[str, Any]] = {}
+        self._unbatched: list[dict[str, Any]] = []
 
     def count_statement(self, seen: Observation) -> None:
         """Count a statement of SQL."""
@@ -61,6 +62,11 @@ class OperationReport:
         row["hits"] += hits
         row["seconds"] = round(row["seconds"] + seconds, 6)
 
+    def note_unbatched(self, *, loader: str, resolver: str | None, origin: str | None, **_: Any) -> None:
+        """Note a loader that does not batch: a receiver of `loader_unbatched`, which hears those of other threads too."""
+        if _current.get() is self:
+            self._unbatched.append({"loader": loader, "resolver": resolver, "origin": origin})
+
     def summary(self) -> dict[str, Any]:
         """Return the counts until now, in seconds; statements without parameters and literals."""
         statements = self._statements.values()
@@ -75,6 +81,7 @@ class OperationReport:
                 for row in repeated[:_MOST_REPEATED]
             ],
             "loaders": list(self._loaders.values()),
+            "unbatched": self._unbatched,
         }
 
 
@@ -88,11 +95,13 @@ def reported() -> Iterator[OperationReport]:
     token = _current.set(report)
     batch_loaded.connect(report.count_batch, weak=False)
     cypher_executed.connect(report.count_cypher, weak=False)
+    loader_unbatched.connect(report.note_unbatched, weak=False)
     try:
         yield report
     finally:
         batch_loaded.disconnect(report.count_batch)
         cypher_executed.disconnect(report.count_cypher)
+        loader_unbatched.disconnect(report.note_unbatched)
         _current.reset(token)
 
 
