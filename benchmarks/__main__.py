@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-NAMES = ("cache", "graphql")
+NAMES = ("cache", "graphql", "graphql_hostile")
 
 
 def main():

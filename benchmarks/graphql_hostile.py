@@ -1,6 +1,6 @@
 """Hostile documents: what the view takes to refuse each, and what graphene-django's own view takes.
 
-python -m benchmarks.graphql_hostile [--stock]
+python -m benchmarks graphql_hostile [--stock] [--write]
 
 Processor time, the best of several rounds, so that a busy machine does not count. The stock view may take seconds each.
 """
@@ -8,6 +8,7 @@ Processor time, the best of several rounds, so that a busy machine does not coun
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 
@@ -24,12 +25,23 @@ def spread_only(levels):
     return "{ node { ...F0 } } " + " ".join(spreads) + f" fragment F{levels} on Node {{ name }}"
 
 
+def chain(levels):
+    """Each fragment spreads the next one a level deeper."""
+    spreads = [f"fragment F{n} on Node {{ a {{ ...F{n + 1} }} }}" for n in range(levels)]
+    return "{ node { ...F0 } } " + " ".join(spreads) + f" fragment F{levels} on Node {{ name }}"
+
+
 # Name -> (document, code of the refusal; None is a refusal by validation or the parser).
 DOCUMENTS = {
     "fan-out 2^18": (spread_only(18), "FIELD_LIMIT"),
     "fan-out 2^20": (spread_only(20), "FIELD_LIMIT"),
     "fan-out of 60 levels": (spread_only(60), "FIELD_LIMIT"),
-    "fan-out over fields": (fan_out(18), "DEPTH_LIMIT"),
+    "fan-out over fields": (fan_out(60), "FIELD_LIMIT"),
+    "depth through fragments": (chain(12), "DEPTH_LIMIT"),
+    "aliases through fragments": (
+        "{ node { ...A ...A } } fragment A on Node { " + " ".join(f"x{n}: name" for n in range(20)) + " }",
+        "ALIAS_LIMIT",
+    ),
     "cycle of one": ("{ node { ...A } } fragment A on Node { name ...A }", "FRAGMENT_CYCLE"),
     "cycle of two": (
         "{ node { ...A } } fragment A on Node { a { ...B } } fragment B on Node { b { ...A } }",
@@ -50,6 +62,7 @@ DOCUMENTS = {
     "250 directives": ("{ node { name " + "@skip(if: false) " * 250 + "} }", "DIRECTIVE_LIMIT"),
     "140 operations": (" ".join(f"query Q{n} {{ node {{ name }} }}" for n in range(140)), "DEFINITION_LIMIT"),
     "unterminated strings": ('{ node(x: "' + '\\"' * 9000 + " ) }", None),
+    "string that ends with the line": ('{ node(x: "' + '\\"' * 9000 + '\n") { name } }', None),
     "unterminated block string": ('{ node(x: """' + '\\"""' * 4000 + " ) }", None),
     "comments": ("#\n" * 9000 + "{ node { name } }", "TOKEN_LIMIT"),
     "nothing but brackets": ("{" * 19_000, "TOKEN_LIMIT"),
@@ -112,6 +125,7 @@ def main(arguments):
 
     django.setup()
     import graphene_django.views
+    import graphql
 
     from dbopt.graphql import GraphQLView
 
@@ -119,15 +133,18 @@ def main(arguments):
     views = {"dbopt": GraphQLView.as_view(schema=schema)}
     if "--stock" in arguments:
         views["stock"] = graphene_django.views.GraphQLView.as_view(schema=schema)
-    lines = [f"| document | bytes | {' | '.join(f'{way}, ms' for way in views)} |", "|---|---|" + "---|" * len(views)]
+    head = f"Python {sys.version.split()[0]}, graphql-core {graphql.version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}."
+    lines = ["", f"{head} Processor time from request to response; in brackets the status.", ""]
+    lines += [f"| document | bytes | {' | '.join(f'{way}, ms' for way in views)} |", "|---|---|" + "---|" * len(views)]
     for name, (text, _) in DOCUMENTS.items():
         cells = []
         for way, view in views.items():
             taken, status = min(ask(view, text) for _ in range(ROUNDS if way == "dbopt" else 1))
             cells.append(f"{taken:.2f} ({status})")
         lines.append(f"| {name} | {len(text)} | {' | '.join(cells)} |")
+    print("\n".join(lines))
     return lines
 
 
 if __name__ == "__main__":
-    print("\n".join(main(sys.argv[1:])))
+    main(sys.argv[1:])

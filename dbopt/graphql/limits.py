@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graphql import DocumentNode, GraphQLError
+from graphql import DocumentNode, GraphQLError, GraphQLSyntaxError, Source
 
 from dbopt.graphql.measures import MAX_STEPS, FragmentCycleError, Measure, TooDeepError, measure
-from dbopt.graphql.tokens import count, tokens_of
+from dbopt.graphql.tokens import count, endless_string, tokens_of
 
 if TYPE_CHECKING:
     from dbopt.conf import GraphQLSettings
@@ -39,6 +39,7 @@ def check_text(text: str, options: GraphQLSettings) -> None:
 
     Raises:
         LimitExceededError: it is.
+        GraphQLSyntaxError: a string in it never ends.
     """
     check(len(text), options.max_characters, code="SIZE_LIMIT", what="characters in the document")
     tokens = tokens_of(text)
@@ -47,6 +48,9 @@ def check_text(text: str, options: GraphQLSettings) -> None:
     check(counts.nesting, MAX_STEPS, code="DEPTH_LIMIT", what="nested brackets in the document")
     check(counts.definitions, options.max_definitions, code="DEFINITION_LIMIT", what="operations and fragments")
     _check_sizes(counts, options)
+    start = endless_string(text, tokens)
+    if start is not None:
+        raise GraphQLSyntaxError(Source(text), start, "Unterminated string.")
 
 
 def checked_measure(document: DocumentNode, options: GraphQLSettings) -> Measure:

@@ -11,7 +11,7 @@ from dbopt.conf import GraphQLSettings
 from dbopt.graphql.costs import cost_of
 from dbopt.graphql.limits import LimitExceededError, check_text, checked_measure
 from dbopt.graphql.measures import measure
-from dbopt.graphql.tokens import count, tokens_of
+from dbopt.graphql.tokens import count, endless_string, tokens_of
 from tests.graphql.posting import calls_during
 
 OPTIONS = GraphQLSettings()
@@ -40,6 +40,9 @@ def sizes(text):
         ("{ ...F ... on T @d { on } ... { a } } fragment F on T { b }", (2, 3, 0, 1, 0)),
         ('{ a(x: "} { b") # c: d @e\n b }', (1, 2, 0, 0, 0)),
         ('{ a(x: """ " \\""" } """) b }', (1, 2, 0, 0, 0)),
+        ("{ ...F ...F } fragment F on T { a ...G ...G } fragment G on T @d { b: c }", (3, 6, 1, 1, 0)),
+        ("{ ...F a } fragment F on T { a ...G } fragment G on T { ...F b }", (3, 4, 0, 0, 0)),
+        ("query fragment @d { a ...fragment } fragment fragment on T { a }", (2, 2, 0, 1, 0)),
         ("}}}){ a", (1, 1, 0, 0, 0)),
         ("", (0, 0, 0, 0, 0)),
     ],
@@ -101,6 +104,35 @@ def test_exponential_fragments_take_linear_work():
 
     assert measure(large, max_fields=1000, max_merges=1000).fields == 2**40
     assert work(large) < 2.1 * work(small) < 1500
+
+
+def test_fragments_are_put_in_place_before_the_text_is_parsed():
+    with pytest.raises(LimitExceededError) as refusal:
+        check_text(bomb(40), OPTIONS)
+
+    assert refusal.value.extensions == {"code": "FIELD_LIMIT", "limit": 1000, "actual": 2**40}
+
+    def work(levels):
+        tokens = tokens_of(bomb(levels))
+        return calls_during(lambda: count(tokens))
+
+    assert work(40) < 2.1 * work(20)
+    assert work(500) < 26 * work(20)
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ('{ a(x: "b) }', 7),
+        (r'{ a(x: "b\" }', 7),
+        ('{ a(x: "b", y: "c\n") }', 15),
+        (r'{ a(x: """b\""") }', 7),
+        (r'{ a(x: "" y: """""" z: "\"") }', None),
+        ('{ a # "\n }', None),
+    ],
+)
+def test_string_that_never_ends_is_found_before_the_parser_reads_it(text, position):
+    assert endless_string(text, tokens_of(text)) == position
 
 
 def test_search_for_merges_ends_at_the_limit():
@@ -168,7 +200,7 @@ def test_text_above_a_limit_is_refused_with_both_numbers(text, message, extensio
     ],
 )
 def test_document_above_a_limit_is_refused_with_both_numbers(text, code, limit, actual):
-    check_text(text, dataclasses.replace(OPTIONS, max_definitions=None))
+    check_text(text, dataclasses.replace(OPTIONS, max_definitions=None, max_fields=None))
 
     with pytest.raises(LimitExceededError) as refusal:
         checked_measure(parse(text), OPTIONS)
