@@ -1,116 +1,125 @@
 """`KeysetConnectionField`: a list of rows in pages by cursor, with the types of the Relay specification."""
 
+# ruff: noqa: SLF001  _meta is graphene's and Django's way to the options of a type or a model
+
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import graphene
-from django.db.models import Manager, QuerySet
-from graphene.relay import PageInfo
-from graphql import GraphQLError
+from django.db import router
+from django.db.models import Manager, Model, QuerySet
+from graphene.types.resolver import dict_or_attr_resolver
 
-from dbopt.conf import dbopt_settings
-from dbopt.exceptions import ConfigurationError, DboptError
-from dbopt.graphql.errors import error_code
+from dbopt.exceptions import ConfigurationError
+from dbopt.graphql.batches import LazyInfo
+from dbopt.graphql.connection_types import PAGE_ARGUMENTS, Connection, PagedField, argument_names, with_codes
+from dbopt.graphql.model_loaders import RowLoader
+from dbopt.graphql.nested_pages import ListPage
+from dbopt.graphql.paths import path_of, relation_of
+from dbopt.graphql.projection import reading_of
+from dbopt.graphql.relation_pages import RelationPages
 from dbopt.pagination import Page, keyset_page
 
 if TYPE_CHECKING:
+    from dbopt.graphql.loaders import Column
+    from dbopt.graphql.paths import RelationPath
+    from dbopt.graphql.rows import Reading
     from dbopt.pagination.order import OrderItem
 
-_PAGE_ARGUMENTS = ("first", "after", "last", "before")
 
+class KeysetConnectionField(PagedField):
+    """A field with the arguments first, after, last and before, and any others for its filters or its resolver.
 
-class KeysetConnectionField(graphene.Field):
-    """A field with the arguments first, after, last and before, and any others for its resolver.
-
-    Rows are what the resolver returns (a QuerySet or a manager; by default all rows of the type's model),
-    narrowed by the type's ``get_queryset``. Only what is selected is computed: a page is one statement,
-    ``totalCount`` one more, ``pageInfo`` of the other direction one more.
+    Rows are what the resolver returns (a QuerySet or a manager), or a to-many relation of the parent, or all rows of the
+    type's model; narrowed by `filters` and by the type's ``get_queryset``. Only what is selected is computed: a page is one
+    statement, ``totalCount`` one more, ``pageInfo`` of the other direction one more. For a relation these are of all
+    parents together, under dbopt's executor.
     """
 
-    def __init__(  # noqa: PLR0913  # all by keyword
+    def __init__(
         self,
         node_type: Any,
         *,
+        relation: str | None = None,
         order_by: Sequence[OrderItem] | OrderItem | None = None,
-        default_size: int | None = None,
-        max_size: int | None = None,
-        require_pagination: bool | None = None,
-        required: bool = True,
+        filters: Mapping[str, str] | Sequence[str] = (),
         **options: Any,
     ) -> None:
         """Declare the field.
 
         Args:
             node_type: a DjangoObjectType, or a function that returns it.
-            order_by: names as for ``QuerySet.order_by``, in one direction and NOT NULL; None: the queryset's order.
-            default_size: rows without first and last; None: ``DBOPT["GRAPHQL"]["DEFAULT_PAGE_SIZE"]``.
-            max_size: None: ``MAX_PAGE_SIZE``.
-            require_pagination: refuse a page without first or last; None: ``REQUIRE_PAGINATION``.
-            required: the field is never null.
-            **options: as for ``graphene.Field``: resolver, description, further arguments.
-        """
-        self.node_type = node_type
-        self.order_by = order_by
-        self.default_size = default_size
-        self.max_size = max_size
-        self.require_pagination = require_pagination
-        page_arguments = {
-            "first": graphene.Int(description="At most this many rows, from the start or from `after` on."),
-            "after": graphene.String(description="The cursor that the rows come after."),
-            "last": graphene.Int(description="At most this many rows, up to the end or up to `before`."),
-            "before": graphene.String(description="The cursor that the rows come before."),
-        }
-        super().__init__(lambda: _connection_type(self.node), required=required, **page_arguments, **options)
+            relation: name of a to-many relation of the parent's model; by default the field's own name, if that is one.
+            order_by: as for `keyset_page`; None: the queryset's order.
+            filters: arguments that narrow the rows, by their names or as {argument: look-up}; null is no filter.
+            **options: of `PagedField` (default_size, max_size and require_pagination, by default those of
+                ``DBOPT["GRAPHQL"]``; total_count "exact", "estimated", "capped" or None, total_cap; required) and of
+                ``graphene.Field`` (resolver, description, further arguments).
 
-    @property
-    def node(self) -> Any:
-        """The type of the rows."""
-        is_type = isinstance(self.node_type, type)
-        return self.node_type if is_type else self.node_type()
+        Raises:
+            ConfigurationError: a filter is no argument; or both a relation and a resolver are given.
+        """
+        self.relation = relation
+        self.order_by = order_by
+        self.filters = argument_names(filters, options)
+        super().__init__(node_type, **options)
 
     def wrap_resolve(self, parent_resolver: Callable[..., Any]) -> Callable[..., Any]:
         """Return the resolver of a page, around the resolver of the rows."""
         resolver = super().wrap_resolve(parent_resolver)
         # graphene's own way to say that nobody wrote a resolver.
         is_default = self.resolver is None and isinstance(parent_resolver, partial)
-        return partial(self._resolve, resolver, is_default)
+        if self.relation is not None:
+            if not is_default:
+                raise ConfigurationError(
+                    f"A connection has the relation {self.relation!r} and a resolver. Give it only one of them."
+                )
+            resolver = partial(dict_or_attr_resolver, self.relation, None)
+        if is_default and resolver.func is dict_or_attr_resolver:
+            return RelationConnectionResolver(self, resolver)
+        return ConnectionResolver(self, resolver, is_default=is_default)
 
-    def _resolve(
-        self, resolver: Callable[..., Any], is_default: bool, root: Any, info: Any, **arguments: Any
-    ) -> Connection | None:
-        page_arguments = {name: arguments.pop(name, None) for name in _PAGE_ARGUMENTS}
-        try:
-            rows = resolver(root, info, **arguments)
-            if rows is None and not is_default:
-                return None
-            return Connection(self._page(rows, info, page_arguments))
-        except DboptError as error:
-            code = error_code(error)
-            if code is None:
-                raise
-            # graphene's stock executor knows no codes: they have to be in the error.
-            raise GraphQLError(str(error), original_error=error, extensions={"code": code}) from error
+    def page(self, rows: QuerySet[Any], info: Any, arguments: Mapping[str, Any], reading: Reading) -> Page[Any]:
+        """Return a page of rows, narrowed by filters and permissions; nothing is read yet."""
+        conditions = {
+            lookup: arguments[name] for name, lookup in self.filters.items() if arguments.get(name) is not None
+        }
+        rows = self.node.get_queryset(rows.filter(**conditions) if conditions else rows, info)
+        place = {name: arguments.get(name) for name in PAGE_ARGUMENTS}
+        return keyset_page(reading.prepare(rows), order_by=self.order_by, **self.sizes(), **place)
 
-    def _page(self, rows: Any, info: Any, page_arguments: dict[str, Any]) -> Page[Any]:
-        defaults = dbopt_settings.graphql
-        maximum = defaults.max_page_size if self.max_size is None else self.max_size
-        size = min(defaults.default_page_size, maximum) if self.default_size is None else self.default_size
-        return keyset_page(
-            self._queryset(rows, info),
-            order_by=self.order_by,
-            default_size=size,
-            max_size=maximum,
-            required=defaults.require_pagination if self.require_pagination is None else self.require_pagination,
-            **page_arguments,
-        )
+
+class ConnectionResolver:
+    """Resolver of one list's page."""
+
+    def __init__(self, field: KeysetConnectionField, resolver: Callable[..., Any], *, is_default: bool) -> None:
+        self.field = field
+        self.resolver = resolver
+        self.is_default = is_default
+        # What the resolver of the rows says that it reads of its parent.
+        self.requires = getattr(resolver, "requires", None)
+
+    def __call__(self, root: Any, info: Any, **arguments: Any) -> Any:
+        """Resolve for one parent."""
+        return with_codes(lambda: self._connection(root, info, arguments))
+
+    def _connection(self, root: Any, info: Any, arguments: dict[str, Any]) -> Connection | None:
+        field = self.field
+        own = {
+            name: value for name, value in arguments.items() if name not in PAGE_ARGUMENTS and name not in field.filters
+        }
+        rows = self.resolver(root, info, **own)
+        if rows is None and not self.is_default:
+            return None
+        page = field.page(self._queryset(rows, info), info, arguments, reading_of(info, field.node._meta.name))
+        return Connection(page, partial(_total, page, field))
 
     def _queryset(self, rows: Any, info: Any) -> QuerySet[Any]:
-        model = self.node._meta.model  # noqa: SLF001  # graphene's way to the options of a type
+        model = self.field.node._meta.model
         if rows is None:
-            rows = model._default_manager  # noqa: SLF001  # public by documentation
+            rows = model._default_manager
         if isinstance(rows, Manager):
             rows = rows.all()
         if not isinstance(rows, QuerySet) or not issubclass(rows.model, model):
@@ -119,94 +128,109 @@ class KeysetConnectionField(graphene.Field):
                 f"The resolver of {info.parent_type.name}.{info.field_name} must return a QuerySet of "
                 f"{model.__name__}, not {found}: a page is cut by the database."
             )
-        queryset: QuerySet[Any] = self.node.get_queryset(rows, info)
-        return queryset
+        return rows
 
 
-class Edge:
-    """A row and its place in the list; the cursor is made when it is asked for."""
-
-    __slots__ = ("_page", "node")
-
-    def __init__(self, node: Any, page: Page[Any]) -> None:
-        self.node = node
-        self._page = page
-
-    @property
-    def cursor(self) -> str:
-        """The row's cursor."""
-        return self._page.cursor(self.node)
+def _total(page: Page[Any], field: KeysetConnectionField) -> int:
+    total = page.count(field.total_count, cap=field.total_cap)
+    if total is None:
+        raise ConfigurationError("This connection has no total.")
+    return total.count + (total.kind == "more than")
 
 
-class Connection:
-    """What a page's fields are read from; each costs only when it is read."""
+class RelationConnectionResolver(ConnectionResolver):
+    """Resolver of pages of a relation: of all parents of a column at once; of any other rows one by one."""
 
-    __slots__ = ("_page",)
+    def __init__(self, field: KeysetConnectionField, resolver: Any) -> None:
+        super().__init__(field, resolver, is_default=True)
+        self.attribute: str = resolver.args[0]
+        self._paths: dict[type, RelationPath | None] = {}
 
-    def __init__(self, page: Page[Any]) -> None:
-        self._page = page
+    def bind(self, model: type[Model]) -> None:
+        """Take in whose field it is, so that the parents' key is read with them."""
+        path = self._path(model)
+        if path is not None:
+            self.requires = (path.key_attribute,)
 
-    @property
-    def nodes(self) -> list[Any]:
-        """The rows."""
-        return self._page.rows
+    def __call__(self, root: Any, info: Any, **arguments: Any) -> Any:
+        """Resolve for one parent: by promise under dbopt's executor, at once anywhere else."""
+        path = self._path(type(root)) if isinstance(info, LazyInfo) else None
+        key = None if path is None else getattr(root, path.key_attribute)
+        if path is None or key is None:
+            # No relation; or a parent that was never saved, about which Django knows what to say.
+            return super().__call__(root, info, **arguments)
+        return self._loader(path, root, info, arguments).load(key)
 
-    @property
-    def edges(self) -> list[Edge]:
-        """The rows with their cursors."""
-        return [Edge(row, self._page) for row in self._page.rows]
+    def batch_resolve(self, parents: Sequence[Any], info: Any, column: Column, **arguments: Any) -> list[Any] | None:
+        """Resolve for a whole column of parents; None when the loader delivers later."""
+        paths = {self._path(kind) for kind in set(map(type, parents))}
+        path = paths.pop()
+        if path is not None and not paths and len({parent._state.db for parent in parents}) == 1:
+            keys = [getattr(parent, path.key_attribute) for parent in parents]
+            if None not in keys:
+                values: list[Any] | None = self._loader(path, parents[0], info, arguments).load_column(keys, column)
+                return values
+        return [self._resolve_one(parent, info, arguments) for parent in parents]
 
-    @property
-    def page_info(self) -> Connection:
-        """Where the page lies: this very object."""
-        return self
+    def _resolve_one(self, parent: Any, info: Any, arguments: dict[str, Any]) -> Any:
+        try:
+            return self(parent, info, **arguments)
+        except Exception as error:  # noqa: BLE001  # the executor takes an error of one parent as a value
+            return error
 
-    @property
-    def has_next_page(self) -> bool:
-        """Whether rows follow."""
-        return self._page.has_next
+    def _path(self, kind: type) -> RelationPath | None:
+        """Return the way to the rows from parents of a class, None where the attribute is no relation."""
+        if kind not in self._paths:
+            self._paths[kind] = self._found_path(kind)
+        return self._paths[kind]
 
-    @property
-    def has_previous_page(self) -> bool:
-        """Whether rows come before."""
-        return self._page.has_previous
+    def _found_path(self, kind: type) -> RelationPath | None:
+        relation = relation_of(kind, self.attribute) if issubclass(kind, Model) else None
+        node_model = self.field.node._meta.model
+        is_many = relation is not None and (relation.one_to_many or relation.many_to_many)
+        if is_many and issubclass(relation.related_model, node_model):  # type: ignore[union-attr]  # is_many says it
+            if self.field.total_count == "estimated":
+                raise ConfigurationError(
+                    f"The total of {kind.__name__}.{self.attribute} cannot be estimated: the planner knows tables, not "
+                    'parents. Give the connection total_count="capped", "exact" or None.'
+                )
+            return path_of(relation)
+        if self.field.relation is not None:
+            raise ConfigurationError(
+                f"{kind.__name__} has no to-many relation {self.attribute!r} to {node_model.__name__}. "
+                "Give the connection the name of one."
+            )
+        return None
 
-    @property
-    def start_cursor(self) -> str | None:
-        """The first row's cursor."""
-        return self._page.start_cursor
-
-    @property
-    def end_cursor(self) -> str | None:
-        """The last row's cursor."""
-        return self._page.end_cursor
-
-    @property
-    def total_count(self) -> int:
-        """Rows of the whole list."""
-        return self._page.total()
+    def _loader(self, path: RelationPath, parent: Any, info: Any, arguments: dict[str, Any]) -> PagesLoader:
+        using = router.db_for_read(path.model, instance=parent)
+        # What is read is part of the loader's identity: another operation on this context may need other columns.
+        reading = reading_of(info, self.field.node._meta.name)
+        loader = PagesLoader(info.context, self.field, path, using, reading, frozen(arguments))
+        if loader.info is None:
+            loader.info, loader.arguments = info, arguments
+        return loader
 
 
-@cache
-def _connection_type(node_type: Any) -> Any:
-    """Return the graphene type of a node type's pages: always the same, as a schema demands."""
-    name = node_type._meta.name  # noqa: SLF001  # graphene's way to the options of a type
-    # graphene-django makes a type of the usual name for a type with the interface Node: two cannot share it.
-    prefix = f"{name}Keyset" if getattr(node_type._meta, "connection", None) else name  # noqa: SLF001
-    edge = type(
-        f"{prefix}Edge",
-        (graphene.ObjectType,),
-        {
-            "__doc__": "A row and its cursor.",
-            "node": graphene.Field(node_type, required=True),
-            "cursor": graphene.String(required=True),
-        },
-    )
-    fields = {
-        "__doc__": "A page of a list.",
-        "edges": graphene.List(graphene.NonNull(edge), required=True),
-        "nodes": graphene.List(graphene.NonNull(node_type), required=True, description="The rows without cursors."),
-        "page_info": graphene.Field(PageInfo, required=True),
-        "total_count": graphene.Int(required=True, description="Rows of the whole list, counted when selected."),
-    }
-    return type(f"{prefix}Connection", (graphene.ObjectType,), fields)
+def frozen(value: Any) -> Any:
+    """Return arguments as what a loader can be known by."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((name, frozen(item)) for name, item in value.items()))
+    return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+
+class PagesLoader(RowLoader):
+    """Pages of a relation. Parameters: field, path, alias, reading, frozen arguments."""
+
+    arguments: Mapping[str, Any]
+
+    def set_up(self) -> None:
+        """Read the parameters."""
+        self.field, self.path, self.using, self.reading, _ = self.params
+
+    def batch_load(self, keys: list[Any]) -> dict[Any, Connection]:
+        """Return a connection for each parent; what is selected of them is read for all, later."""
+        rows = self.path.model._default_manager.using(self.using)
+        page = self.field.page(rows, self.info, self.arguments, self.reading)
+        pages = RelationPages(page, path=self.path, keys=keys, cap=self.field.cap)
+        return {key: Connection(found := ListPage(pages, key), found.total) for key in keys}

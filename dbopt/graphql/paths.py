@@ -5,16 +5,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Exists, F, ManyToManyField, ManyToManyRel, ManyToOneRel, Model, OuterRef, QuerySet
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import (
+    Count,
+    Exists,
+    Expression,
+    F,
+    ForeignKey,
+    ManyToManyField,
+    ManyToManyRel,
+    ManyToOneRel,
+    Model,
+    OuterRef,
+    QuerySet,
+)
 from django.db.models.lookups import Exact
 
-from dbopt.graphql.rows import Reading, keyed
-from dbopt.graphql.top_rows import can_be_lateral, lateral, top_rows
+from dbopt.graphql.generic_relations import is_generic_foreign_key
+from dbopt.graphql.rows import Reading, carrying, keyed
+from dbopt.graphql.top_rows import can_be_lateral, lateral, lateral_counts, top_rows
 
 Found = dict[Any, list[Any]]
 
@@ -45,7 +59,7 @@ class ForeignKeyPath:
     def rows_by_key(self, rows: QuerySet[Any], keys: Collection[Any], *, reading: Reading, limit: int | None) -> Found:
         """Return the rows of each parent that has some, in one statement."""
         asked = self.stored(keys)
-        rows = reading.prepare(self.narrow(rows), self.column.attname)
+        rows = carrying(reading.prepare(self.narrow(rows), self.column.attname), self.column)
         if limit is not None:
             found = top_rows(rows, self.column, list(asked), limit=limit)
             return {asked[key]: values for key, values in found.items()}
@@ -63,6 +77,14 @@ class ForeignKeyPath:
             asked[key]: value
             for key, value in groups.annotate(**{_KEY: aggregate}).values_list(self.column.attname, _KEY)
         }
+
+    def counts_by_key(self, rows: QuerySet[Any], keys: Collection[Any], *, limit: int | None = None) -> dict[Any, int]:
+        """Count the rows of each parent that has some, up to a limit, in one statement."""
+        if not can_be_lateral(rows, self.column):
+            return self.values_by_key(rows, keys, Count("pk"))
+        asked = self.stored(keys)
+        counted = lateral_counts(self.narrow(rows), self.column, asked, limit=limit)
+        return {asked[key]: count for key, count in counted.items()}
 
 
 @dataclass(frozen=True)
@@ -114,7 +136,7 @@ class ThroughPath:
         it would then filter the pairs too.
         """
         key = self.target.target_field
-        rows = reading.prepare(rows, key.attname)
+        rows = carrying(reading.prepare(rows, key.attname), key)
         if limit is not None and can_be_lateral(rows, self.source):
             return self._top_rows(rows, keys, limit=limit)
         pairs = keyed(self._pairs(rows), self.source, keys)
@@ -134,16 +156,25 @@ class ThroughPath:
         groups = _once(rows).order_by().filter(**{f"{name}__in": list(keys)}).values_list(name)
         return dict(groups.annotate(**{_KEY: aggregate}).values_list(name, _KEY))
 
+    def counts_by_key(self, rows: QuerySet[Any], keys: Collection[Any], *, limit: int | None = None) -> dict[Any, int]:
+        """Count the rows of each parent that has some, up to a limit, in one statement."""
+        if not can_be_lateral(rows, self.source):
+            return self.values_by_key(rows, keys, Count("pk"))
+        return lateral_counts(rows, self.source, keys, limit=limit, belongs=self._belongs(rows))
+
     def _pairs(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         return self.source.model._base_manager.using(rows.db)  # type: ignore[no-any-return]
 
-    def _top_rows(self, rows: QuerySet[Any], keys: Collection[Any], *, limit: int) -> Found:
-        def belongs(outer: Any) -> Any:
+    def _belongs(self, rows: QuerySet[Any]) -> Callable[[Expression], Any]:
+        def belongs(outer: Expression) -> Any:
             target = {self.target.attname: OuterRef(self.target.target_field.attname)}
             return Exists(self._pairs(rows).filter(Exact(F(self.source.attname), outer), **target))
 
+        return belongs
+
+    def _top_rows(self, rows: QuerySet[Any], keys: Collection[Any], *, limit: int) -> Found:
         found = defaultdict(list)
-        for row in lateral(rows, self.source, keys, limit=limit, belongs=belongs, name=_KEY):
+        for row in lateral(rows, self.source, keys, limit=limit, belongs=self._belongs(rows), name=_KEY):
             found[getattr(row, _KEY)].append(row)
         return found
 
@@ -157,6 +188,22 @@ def _once(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 
 RelationPath = ForeignKeyPath | ThroughPath
+
+
+def relation_of(model: type[Model], name: str) -> Any:
+    """Return the relation behind an attribute of the model, None when there is none that loaders know."""
+    try:
+        field: Any = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        field = None
+    if field is None or (field.auto_created and not field.concrete):
+        # get_field knows reverse relations by their query name; types know them by their accessor.
+        field = next((rel for rel in model._meta.related_objects if rel.get_accessor_name() == name), None)
+    if is_generic_foreign_key(field):
+        return field
+    known = isinstance(field, (ForeignKey, ManyToManyField, ManyToOneRel, ManyToManyRel))
+    known = known or hasattr(field, "object_id_field_name")
+    return field if known and isinstance(field.related_model, type) else None
 
 
 def path_of(relation: Any) -> RelationPath:

@@ -38,6 +38,15 @@ class Reading:
         return rows
 
 
+def carrying(rows: QuerySet[Any], field: Any) -> QuerySet[Any]:
+    """Return rows that carry a column which the reader looks at, also where they were told to defer it."""
+    names, is_deferred = rows.query.deferred_loading
+    own = {field.name, field.attname}
+    if is_deferred:
+        return rows.defer(None).defer(*(names - own)) if names & own else rows
+    return rows if not names or names & own else rows.only(*names, field.attname)
+
+
 def _may_narrow(rows: QuerySet[Any]) -> bool:
     """Whether the columns are still everybody's choice: who chose some, or follows relations, needs what they say."""
     query = rows.query
