@@ -114,6 +114,7 @@ class GraphQLSettings:
     suggestions: bool | None = None
     document_cache_characters: int = _at_least(0, 500_000)
     orjson: bool = True
+    response_cache: bool = True
     persisted: str = _one_of("off", "automatic", "listed")
     persisted_file: str | None = None
     persisted_quota: int = _at_least(0, 100)

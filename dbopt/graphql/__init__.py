@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from dbopt.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from dbopt.graphql.cache.fields import cached_field as cached_field
+    from dbopt.graphql.cache.hints import cache_control as cache_control
     from dbopt.graphql.connections import KeysetConnectionField as KeysetConnectionField
     from dbopt.graphql.cypher_loaders import CypherLoader as CypherLoader
     from dbopt.graphql.executor import DboptExecutionContext as DboptExecutionContext
@@ -33,6 +35,8 @@ __all__ = [
     "ModelLoader",
     "RelatedLoader",
     "batch",
+    "cache_control",
+    "cached_field",
     "clear_loaders",
     "optimize",
     "requires",
@@ -50,6 +54,8 @@ __getattr__ = lazy_exports(
         "ModelLoader": "model_loaders",
         "RelatedLoader": "model_loaders",
         "batch": "resolvers",
+        "cache_control": "cache.hints",
+        "cached_field": "cache.fields",
         "clear_loaders": "registry",
         "optimize": "relations",
         "requires": "resolvers",

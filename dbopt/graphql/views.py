@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import graphene_django.views
@@ -25,6 +26,9 @@ from graphql import (
 
 from dbopt.conf import dbopt_settings
 from dbopt.graphql import limits, persisted
+from dbopt.graphql.cache import responses
+from dbopt.graphql.cache.observations import observing
+from dbopt.graphql.cache.operations import Question
 from dbopt.graphql.deadlines import TimedExecutionContext, time_limit
 from dbopt.graphql.documents import PreparedDocument, documents_of, rules_of
 from dbopt.graphql.encoding import encode
@@ -62,6 +66,7 @@ class GraphQLView(graphene_django.views.GraphQLView):
     # Of the operation that is being answered; a view lives as long as its request.
     _wants_text = False
     _report: dict[str, Any] | None = None
+    _stored: responses.EncodedData | None = None
 
     execution_context_class = TimedExecutionContext
 
@@ -77,10 +82,16 @@ class GraphQLView(graphene_django.views.GraphQLView):
         user = getattr(request, "user", None)
         return f"user {user.pk}" if user is not None and user.is_authenticated else None
 
+    def limited_time(self, request: HttpRequest) -> AbstractContextManager[Any]:
+        """Return a block that limits the time of an operation: to the time limit of its options."""
+        return time_limit(self.get_options(request).time_limit)
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer a request. Callbacks that an earlier user of this thread left behind are dropped first."""
         drop_leftovers()
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
+        if self._stored is not None and request.method == "GET":
+            responses.announce_age(response, self._stored)
         return response
 
     def parse_body(self, request: HttpRequest) -> Any:
@@ -166,12 +177,35 @@ class GraphQLView(graphene_django.views.GraphQLView):
             cost = prepared.cost(schema, operation, asked.variables, options)
             limits.check(cost, options.max_cost, code="COST_LIMIT", what="points of cost")
         if not (options.statistics and _may_see_statistics(request)):
-            return self._execute(request, asked, prepared, operation)
+            return self._respond(request, asked, prepared, operation)
         with reported() as report:
-            result = self._execute(request, asked, prepared, operation)
+            result = self._respond(request, asked, prepared, operation)
         self._report = report.summary()
         if operation is not None:
             self._report["cost"] = prepared.cost(schema, operation, asked.variables, options)
+        return result
+
+    def _respond(
+        self,
+        request: HttpRequest,
+        asked: _Asked,
+        prepared: PreparedDocument,
+        operation: OperationDefinitionNode | None,
+    ) -> ExecutionResult:
+        execute = partial(self._execute, request, asked, prepared, operation)
+        options = self.get_options(request)
+        if operation is None or not options.response_cache:
+            return execute()
+        question = Question(
+            view=f"{type(self).__module__}.{type(self).__qualname__}",
+            schema=self.schema.graphql_schema,
+            text=asked.text,
+            document=prepared.document,
+            operation=operation,
+            variables=asked.variables,
+        )
+        result = responses.respond(request, question, execute, orjson=options.orjson)
+        self._stored = result.data if isinstance(result.data, responses.EncodedData) else None
         return result
 
     def _execute(
@@ -184,7 +218,7 @@ class GraphQLView(graphene_django.views.GraphQLView):
         is_atomic = operation is not None and operation.operation is OperationType.MUTATION and _has_atomic_mutations()
         block: AbstractContextManager[Any] = transaction.atomic() if is_atomic else nullcontext()
         try:
-            with time_limit(self.get_options(request).time_limit), block:
+            with self.limited_time(request), block:
                 result = execute(
                     self.schema.graphql_schema,
                     prepared.document,
@@ -193,7 +227,7 @@ class GraphQLView(graphene_django.views.GraphQLView):
                     variable_values=asked.variables,
                     operation_name=asked.operation_name,
                     middleware=self.get_middleware(request),
-                    execution_context_class=self.execution_context_class,
+                    execution_context_class=observing(self.execution_context_class),
                 )
                 # Upstream keeps what a failing mutation wrote; one that was stopped half-way is no one's intention.
                 if is_atomic and (getattr(request, MUTATION_ERRORS_FLAG, False) is True or _has_timed_out(result)):
@@ -206,9 +240,10 @@ class GraphQLView(graphene_django.views.GraphQLView):
         """Return a response as JSON: bytes, or for the parts of a batch, which upstream joins, a string."""
         if self._report is not None:
             d = {**d, "extensions": {"dbopt": self._report}}
+        is_encoded, fast = isinstance(d.get("data"), responses.EncodedData), self.get_options(request).orjson
         if self.pretty or pretty or request.GET.get("pretty"):
-            return super().json_encode(request, d, pretty)
-        encoded = encode(d, fast=self.get_options(request).orjson)
+            return super().json_encode(request, responses.decoded(d) if is_encoded else d, pretty)
+        encoded = responses.spliced(d, fast=fast) if is_encoded else encode(d, fast=fast)
         return encoded.decode() if self.batch else encoded
 
     @staticmethod

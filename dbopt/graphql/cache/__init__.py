@@ -1,0 +1,1 @@
+"""Caches of GraphQL, on top of `dbopt.cache`: whole responses, fields, and what loaders load."""

@@ -1,0 +1,36 @@
+"""Fixtures of the caches of GraphQL: those of the cache itself, and nothing learned before."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbopt.graphql.cache import operations, telling
+from tests.cache.conftest import (  # noqa: F401  # fixtures
+    _django_db_marker,
+    commands,
+    empty_cache,
+    gate,
+    outside,
+    queries,
+    shop_database,
+    threads,
+    valkey,
+)
+from tests.graphql.cache.bookshop import CALLS
+
+
+@pytest.fixture
+def new_process():
+    """Forget what this process has learned, as another one would not know it."""
+
+    def forget():
+        operations._operations.clear()
+        telling._permissions._spec.forget()
+
+    return forget
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned(new_process):
+    new_process()
+    CALLS.clear()
