@@ -32,7 +32,7 @@ def gives_rows(field: GraphQLField, parent: GraphQLObjectType) -> bool:
         is_list = is_list or isinstance(inner, GraphQLList)
         inner = inner.of_type
     if is_list:
-        return "pageInfo" not in parent.fields and _is_row(getattr(inner, "graphene_type", None))
+        return "pageInfo" not in parent.fields and is_row(inner)
     return is_connection(field)
 
 
@@ -41,13 +41,18 @@ def is_connection(field: GraphQLField) -> bool:
     inner: Any = field.type
     inner = inner.of_type if isinstance(inner, GraphQLNonNull) else inner
     node = getattr(getattr(getattr(inner, "graphene_type", None), "_meta", None), "node", None)
-    return _is_row(getattr(node, "of_type", node))
+    return _shows_rows(getattr(node, "of_type", node))
 
 
-def _is_row(graphene_type: Any) -> bool:
+def is_row(named: Any) -> bool:
+    """Say whether a type of the schema shows rows."""
+    return _shows_rows(getattr(named, "graphene_type", None))
+
+
+def _shows_rows(graphene_type: Any) -> bool:
     meta = getattr(graphene_type, "_meta", None)
     # A union of such types is searched in the same way.
-    return getattr(meta, "model", None) is not None or any(map(_is_row, getattr(meta, "types", None) or ()))
+    return getattr(meta, "model", None) is not None or any(map(_shows_rows, getattr(meta, "types", None) or ()))
 
 
 def sizes_of(field: GraphQLField) -> tuple[str, ...]:

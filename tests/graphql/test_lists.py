@@ -197,6 +197,18 @@ def test_list_that_is_too_long_is_refused_and_not_read(schema, authors, setting,
     assert [query["sql"].endswith(f"LIMIT {most + 1}") for query in statements] == [True]
 
 
+@graphql(MAX_LIST_SIZE=3)
+def test_relation_of_a_hub_is_not_read_whole(authors):
+    with CaptureQueriesContext(connection) as statements:
+        data, errors = ask(SCHEMAS["optimised"], "{ author { name books { title } } }")
+
+    assert data == {"author": {"name": "A0", "books": None}}
+    assert [message for message, *_ in errors] == [
+        "AuthorNode.books has more than 3 rows, which is the most it may give."
+    ]
+    assert "LIMIT 4" in statements[-1]["sql"]
+
+
 @graphql(MAX_LIST_SIZE=1, LIST_SIZES={"Query.authors": 10})
 def test_size_of_a_field_goes_before_that_of_all(schema, authors):
     data, errors = ask(schema, "{ authors { id } tags { id } }")

@@ -1,0 +1,330 @@
+"""`manage.py dbopt_check`: what it shows, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from io import StringIO
+from types import ModuleType
+
+import graphene
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection, transaction
+from django.test import override_settings
+from django.urls import include, path
+from graphene_django import DjangoListField, DjangoObjectType
+from graphene_django.registry import Registry
+
+from dbopt.graphql import GraphQLView, KeysetConnectionField, RelatedLoader, batch, optimize
+from dbopt.tenancy import current_tenant, require_tenant
+from tests.testapp.models import Author, Book, Publisher
+
+REGISTRY = Registry()
+
+
+class AuthorBooks(RelatedLoader):
+    relation = Author.books
+
+
+class BookNode(DjangoObjectType):
+    class Meta:
+        model = Book
+        fields = ("id", "title", "author")
+        registry = REGISTRY
+
+
+class AuthorNode(DjangoObjectType):
+    slow = graphene.Int()
+    quick = graphene.Int()
+    loaded = graphene.List(BookNode, limit=graphene.Int(default_value=5))
+
+    class Meta:
+        model = Author
+        fields = ("id", "name")
+        registry = REGISTRY
+
+    def resolve_slow(self, info):
+        return Book.objects.filter(author=self, title__gt="secret").count()
+
+    @batch
+    def resolve_quick(parents, info):  # noqa: N805
+        return [len(found) for found in [list(Book.objects.filter(author__in=parents))] for _ in parents]
+
+    def resolve_loaded(self, info, limit):
+        return AuthorBooks(info.context).load(self.pk)
+
+
+class Query(graphene.ObjectType):
+    authors = KeysetConnectionField(AuthorNode, order_by="id")
+    whoami = graphene.String()
+    secret = graphene.String()
+
+    def resolve_whoami(self, info):
+        assert info.context.user.is_authenticated
+        return f"{info.context.user} of {current_tenant()}"
+
+    def resolve_secret(self, info):
+        return str(require_tenant())
+
+
+class Rename(graphene.Mutation):
+    ok = graphene.Boolean()
+
+    def mutate(self, info):
+        for author in Author.objects.order_by("pk"):
+            author.name = "renamed"
+            author.save()
+        transaction.on_commit(lambda: pytest.fail("a hook ran"))
+        return Rename(ok=True)
+
+
+class Mutation(graphene.ObjectType):
+    rename = Rename.Field()
+
+
+class Open(graphene.ObjectType):
+    books = DjangoListField(BookNode)
+
+
+class PublisherNode(DjangoObjectType):
+    class Meta:
+        model = Publisher
+        fields = ("id", "name")
+        registry = REGISTRY
+
+
+class Tidy(graphene.ObjectType):
+    publishers = KeysetConnectionField(PublisherNode, order_by="id")
+
+
+SCHEMA = optimize(graphene.Schema(query=Query, mutation=Mutation))
+TIDY = graphene.Schema(query=Tidy)
+HERE = __name__
+
+
+def served(*schemas):
+    """Serve them, the second one below a prefix."""
+    addresses = ModuleType("addresses")
+    addresses.urlpatterns = [path("graphql", GraphQLView.as_view(schema=schema)) for schema in schemas[:1]]
+    inner = [path("graphql", GraphQLView.as_view(schema=schema)) for schema in schemas[1:]]
+    addresses.urlpatterns.append(path("inner/", include(inner)))
+    return override_settings(ROOT_URLCONF=addresses)
+
+
+def check(*arguments):
+    """Return (exit code, output, message)."""
+    output = StringIO()
+    try:
+        call_command("dbopt_check", *arguments, stdout=output)
+    except CommandError as error:
+        return error.returncode, output.getvalue(), str(error)
+    return 0, output.getvalue(), ""
+
+
+def findings(*arguments):
+    code, output, _ = check(*arguments, "--json")
+    found = json.loads(output)["findings"]
+    assert code == (1 if found else 0)
+    return [(row["id"], row["subject"]) for row in found]
+
+
+@pytest.fixture
+def document(tmp_path):
+    def write(text):
+        file = tmp_path / "home.graphql"
+        file.write_text(text)
+        return str(file)
+
+    return write
+
+
+@pytest.fixture
+def authors(db):
+    authors = Author.objects.bulk_create([Author(name=f"A{n}", email=f"{n}@example.com") for n in range(8)])
+    Book.objects.bulk_create([Book(title="B", author=author) for author in authors])
+    return authors
+
+
+def test_findings_are_shown_with_what_to_do():
+    code, output, message = check("--section", "graphql", "--schema", f"{HERE}.SCHEMA")
+
+    slow, rename = output.splitlines()[0], output.splitlines()[2]
+    assert slow.startswith(
+        "dbopt.W404  AuthorNode.slow asks for each AuthorNode of a list: Book.objects (tests/graphql/"
+    )
+    assert output.splitlines()[1].startswith("            Use a loader, or @batch for all parents at once.")
+    assert rename.startswith("dbopt.W405  Mutation.rename asks in a loop:") or "W401" in output
+    assert (code, message) == (1, f"{output.count('dbopt.W')} findings.")
+
+
+def test_tidy_schema_has_none():
+    assert check("--section", "graphql", "--schema", f"{HERE}.TIDY") == (0, "Nothing found.\n", "")
+
+
+def test_json_has_one_object_a_finding():
+    _, output, _ = check("--section", "graphql", "--schema", f"{HERE}.SCHEMA", "--json")
+
+    row = next(row for row in json.loads(output)["findings"] if row["id"] == "dbopt.W404")
+    assert sorted(row) == ["hint", "id", "level", "message", "subject"]
+    assert (row["level"], row["subject"]) == (30, "AuthorNode.slow")
+
+
+def test_served_schemas_are_found_once_each():
+    with served(graphene.Schema(query=Open), SCHEMA):
+        found = findings("--section", "graphql")
+    with served(TIDY), override_settings(GRAPHENE={"SCHEMA": f"{HERE}.TIDY"}):
+        assert findings("--section", "graphql") == []
+
+    assert ("dbopt.W401", "Open.books") in found
+    assert ("dbopt.W404", "AuthorNode.slow") in found
+
+
+def test_settings_are_checked_too():
+    with override_settings(DBOPT={"CACHE": {"SOCKET_TIMEOUT": 9.0}}):
+        assert ("dbopt.W203", None) in findings("--section", "system")
+    with override_settings(DBOPT={"CACHE": {"SOCKET_TIMEOUT": 9.0}}, SILENCED_SYSTEM_CHECKS=["dbopt.W203"]):
+        assert ("dbopt.W203", None) not in findings("--section", "system")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--schema", "nope.schema"], "The schema 'nope.schema' cannot be imported: No module named 'nope'."),
+        (["--schema", f"{HERE}.HERE"], f"'{HERE}.HERE' is no graphene.Schema but str."),
+        (["--database", "nope"], "There is no database 'nope'. Known: default."),
+    ],
+)
+def test_wrong_use(arguments, message):
+    assert check(*arguments) == (2, "", message)
+
+
+def test_unknown_setting_is_wrong_use():
+    with override_settings(DBOPT={"GRAPHQL": {"MAX_LIST_SIZES": 3}}):
+        code, _, message = check("--section", "graphql", "--schema", f"{HERE}.TIDY")
+
+    assert (code, "no key 'MAX_LIST_SIZES'" in message) == (2, True)
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit):
+        call_command("dbopt_check", "--help")
+
+    shown = capsys.readouterr().out
+    assert "manage.py dbopt_check --section graphql --json " in shown
+    assert "exit codes: 0 nothing found, 1 findings, 2 wrong use" in shown
+
+
+def test_server_out_of_reach_in_a_process_of_its_own():
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    environment |= {"DBOPT_TEST_DATABASE_URL": "postgresql://nobody:hidden@127.0.0.1:1/nothing"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "django", "dbopt_check", "--database", "default"],
+        env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+    assert (done.returncode, "out of reach" in done.stderr, "hidden" in done.stderr) == (3, True, False)
+
+
+def trace(file, *arguments):
+    return check("--schema", f"{HERE}.SCHEMA", "--trace", file, *arguments)
+
+
+def test_trace_names_the_field_that_repeats_a_statement(authors, document):
+    code, output, message = trace(document("{ authors { nodes { name slow } } }"))
+
+    assert (code, message) == (1, "1 finding.")
+    line = output.splitlines()[0]
+    assert line.startswith(
+        f"dbopt.W406  {document('{ authors { nodes { name slow } } }')}: AuthorNode.slow asked 8 times ("
+    )
+    assert "tests/graphql/test_check_command.py:" in line
+    assert 'FROM "testapp_book" WHERE' in line
+    assert "secret" not in output
+
+
+def test_trace_of_loaders_and_batches_finds_nothing(authors, document):
+    assert trace(document("{ authors { nodes { name quick loaded { title author { name } } } } }")) == (
+        0, "Nothing found.\n", "",
+    )  # fmt: skip
+
+
+def test_trace_takes_threshold_variables_and_operation(authors, document):
+    file = document("query A($n: Int) { authors(first: $n) { nodes { slow } } } query B { __typename }")
+
+    assert trace(file, "--operation", "A", "--variables", '{"n": 4}')[0] == 0
+    assert trace(file, "--operation", "A", "--variables", '{"n": 4}', "--often", "4")[0] == 1
+    assert trace(file, "--operation", "B", "--often", "1")[0] == 0
+
+
+@override_settings(DBOPT={"GRAPHQL": {"CHECK_EXCEPTIONS": {"AuthorNode.slow": "shown to three people"}}})
+def test_trace_keeps_to_the_exceptions(authors, document):
+    assert trace(document("{ authors { nodes { slow } } }"))[0] == 0
+
+
+def test_trace_runs_as_a_user_and_a_tenant(db, document):
+    User.objects.create_user("ada")
+
+    assert trace(document("{ whoami secret }"), "--user", "ada", "--tenant", "7")[0] == 0
+
+
+def test_answer_with_errors_is_a_finding_that_shows_no_values(db, document):
+    code, output, _ = trace(document("{ whoami secret }"))
+
+    assert code == 1
+    assert "2 errors in the answer, the first at whoami (AssertionError)." in output
+
+
+def test_mutation_is_run_only_when_allowed_and_rolled_back(authors, document):
+    file = document("mutation { rename { ok } }")
+
+    code, _, message = trace(file)
+    assert (code, "a mutation is only run with --allow-mutations" in message) == (2, True)
+
+    code, output, _ = trace(file, "--allow-mutations")
+    assert (code, "Mutation.rename asked 8 times" in output) == (1, True)
+    assert not Author.objects.filter(name="renamed").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("{ authors", [], "no GraphQL document: Syntax Error"),
+        ("{ nope }", [], "Cannot query field 'nope' on type 'Query'."),
+        ("query A { whoami } query B { secret }", [], "name one of its operations with --operation."),
+        ("{ whoami }", ["--user", "nobody"], "there is no user 'nobody'."),
+        ("{ whoami }", ["--variables", "[]"], "--variables must be a JSON object."),
+        ("{ whoami }", ["--variables", "{"], "Expecting property name"),
+    ],
+)
+def test_what_cannot_be_traced(db, document, text, arguments, message):
+    code, _, shown = trace(document(text), *arguments)
+
+    assert (code, message in shown) == (2, True)
+
+
+def test_missing_document(db):
+    code, _, message = trace("/nowhere/home.graphql")
+
+    assert (code, "No such file" in message) == (2, True)
+
+
+def test_trace_leaves_no_wrapper_behind(authors, document):
+    before = list(connection.execute_wrappers)
+    trace(document("{ authors { nodes { slow } } }"))
+
+    assert connection.execute_wrappers == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_trace_of_a_mutation_commits_nothing(document):
+    Author.objects.create(name="kept", email="a@example.com")
+
+    trace(document("mutation { rename { ok } }"), "--allow-mutations")
+
+    assert [author.name for author in Author.objects.all()] == ["kept"]
