@@ -13,17 +13,16 @@ from django.db.models import Manager, Model, QuerySet
 from graphene.types.resolver import dict_or_attr_resolver
 
 from dbopt.exceptions import ConfigurationError
-from dbopt.graphql.batches import LazyInfo
 from dbopt.graphql.connection_types import PAGE_ARGUMENTS, Connection, PagedField, argument_names, with_codes
 from dbopt.graphql.model_loaders import RowLoader
 from dbopt.graphql.nested_pages import ListPage
+from dbopt.graphql.path_resolvers import PathResolver, frozen
 from dbopt.graphql.paths import path_of, relation_of
 from dbopt.graphql.projection import reading_of
 from dbopt.graphql.relation_pages import RelationPages
 from dbopt.pagination import Page, keyset_page
 
 if TYPE_CHECKING:
-    from dbopt.graphql.loaders import Column
     from dbopt.graphql.paths import RelationPath
     from dbopt.graphql.rows import Reading
     from dbopt.pagination.order import OrderItem
@@ -138,51 +137,40 @@ def _total(page: Page[Any], field: KeysetConnectionField) -> int:
     return total.count + (total.kind == "more than")
 
 
-class RelationConnectionResolver(ConnectionResolver):
+class RelationConnectionResolver(PathResolver):
     """Resolver of pages of a relation: of all parents of a column at once; of any other rows one by one."""
 
     def __init__(self, field: KeysetConnectionField, resolver: Any) -> None:
-        super().__init__(field, resolver, is_default=True)
+        self.field = field
         self.attribute: str = resolver.args[0]
+        self._single = ConnectionResolver(field, resolver, is_default=True)
         self._paths: dict[type, RelationPath | None] = {}
 
     def bind(self, model: type[Model]) -> None:
         """Take in whose field it is, so that the parents' key is read with them."""
-        path = self._path(model)
+        path = self.path(model)
         if path is not None:
             self.requires = (path.key_attribute,)
 
-    def __call__(self, root: Any, info: Any, **arguments: Any) -> Any:
-        """Resolve for one parent: by promise under dbopt's executor, at once anywhere else."""
-        path = self._path(type(root)) if isinstance(info, LazyInfo) else None
-        key = None if path is None else getattr(root, path.key_attribute)
-        if path is None or key is None:
-            # No relation; or a parent that was never saved, about which Django knows what to say.
-            return super().__call__(root, info, **arguments)
-        return self._loader(path, root, info, arguments).load(key)
-
-    def batch_resolve(self, parents: Sequence[Any], info: Any, column: Column, **arguments: Any) -> list[Any] | None:
-        """Resolve for a whole column of parents; None when the loader delivers later."""
-        paths = {self._path(kind) for kind in set(map(type, parents))}
-        path = paths.pop()
-        if path is not None and not paths and len({parent._state.db for parent in parents}) == 1:
-            keys = [getattr(parent, path.key_attribute) for parent in parents]
-            if None not in keys:
-                values: list[Any] | None = self._loader(path, parents[0], info, arguments).load_column(keys, column)
-                return values
-        return [self._resolve_one(parent, info, arguments) for parent in parents]
-
-    def _resolve_one(self, parent: Any, info: Any, arguments: dict[str, Any]) -> Any:
-        try:
-            return self(parent, info, **arguments)
-        except Exception as error:  # noqa: BLE001  # the executor takes an error of one parent as a value
-            return error
-
-    def _path(self, kind: type) -> RelationPath | None:
+    def path(self, kind: type) -> RelationPath | None:
         """Return the way to the rows from parents of a class, None where the attribute is no relation."""
         if kind not in self._paths:
             self._paths[kind] = self._found_path(kind)
         return self._paths[kind]
+
+    def alone(self, root: Any, info: Any, arguments: dict[str, Any]) -> Any:
+        """Resolve for one parent without a loader."""
+        return self._single(root, info, **arguments)
+
+    def loader(self, path: RelationPath, parent: Any, info: Any, arguments: dict[str, Any]) -> PagesLoader:
+        """Return the loader for these arguments."""
+        using = router.db_for_read(path.model, instance=parent)
+        # What is read is part of the loader's identity: another operation on this context may need other columns.
+        reading = reading_of(info, self.field.node._meta.name)
+        loader = PagesLoader(info.context, self.field, path, using, reading, frozen(arguments))
+        if loader.info is None:
+            loader.info, loader.arguments = info, arguments
+        return loader
 
     def _found_path(self, kind: type) -> RelationPath | None:
         relation = relation_of(kind, self.attribute) if issubclass(kind, Model) else None
@@ -201,22 +189,6 @@ class RelationConnectionResolver(ConnectionResolver):
                 "Give the connection the name of one."
             )
         return None
-
-    def _loader(self, path: RelationPath, parent: Any, info: Any, arguments: dict[str, Any]) -> PagesLoader:
-        using = router.db_for_read(path.model, instance=parent)
-        # What is read is part of the loader's identity: another operation on this context may need other columns.
-        reading = reading_of(info, self.field.node._meta.name)
-        loader = PagesLoader(info.context, self.field, path, using, reading, frozen(arguments))
-        if loader.info is None:
-            loader.info, loader.arguments = info, arguments
-        return loader
-
-
-def frozen(value: Any) -> Any:
-    """Return arguments as what a loader can be known by."""
-    if isinstance(value, Mapping):
-        return tuple(sorted((name, frozen(item)) for name, item in value.items()))
-    return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
 class PagesLoader(RowLoader):

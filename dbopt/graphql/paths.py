@@ -28,7 +28,7 @@ from django.db.models.lookups import Exact
 
 from dbopt.graphql.generic_relations import is_generic_foreign_key
 from dbopt.graphql.rows import Reading, carrying, keyed
-from dbopt.graphql.top_rows import can_be_lateral, lateral, lateral_counts, top_rows
+from dbopt.graphql.top_rows import can_be_lateral, lateral, lateral_counts, refuse_distinct_fields, top_rows
 
 Found = dict[Any, list[Any]]
 
@@ -60,7 +60,8 @@ class ForeignKeyPath:
         """Return the rows of each parent that has some, in one statement."""
         asked = self.stored(keys)
         rows = carrying(reading.prepare(self.narrow(rows), self.column.attname), self.column)
-        if limit is not None:
+        # Which row is the first of its kind is a question for each parent.
+        if limit is not None or rows.query.distinct_fields:
             found = top_rows(rows, self.column, list(asked), limit=limit)
             return {asked[key]: values for key, values in found.items()}
         result = defaultdict(list)
@@ -81,6 +82,7 @@ class ForeignKeyPath:
     def counts_by_key(self, rows: QuerySet[Any], keys: Collection[Any], *, limit: int | None = None) -> dict[Any, int]:
         """Count the rows of each parent that has some, up to a limit, in one statement."""
         if not can_be_lateral(rows, self.column):
+            refuse_distinct_fields(rows)
             return self.values_by_key(rows, keys, Count("pk"))
         asked = self.stored(keys)
         counted = lateral_counts(self.narrow(rows), self.column, asked, limit=limit)
@@ -137,8 +139,9 @@ class ThroughPath:
         """
         key = self.target.target_field
         rows = carrying(reading.prepare(rows, key.attname), key)
-        if limit is not None and can_be_lateral(rows, self.source):
+        if (limit is not None or rows.query.distinct_fields) and can_be_lateral(rows, self.source):
             return self._top_rows(rows, keys, limit=limit)
+        refuse_distinct_fields(rows)
         pairs = keyed(self._pairs(rows), self.source, keys)
         targets = defaultdict(list)
         for source, target in pairs.values_list(self.source.attname, self.target.attname):
@@ -159,6 +162,7 @@ class ThroughPath:
     def counts_by_key(self, rows: QuerySet[Any], keys: Collection[Any], *, limit: int | None = None) -> dict[Any, int]:
         """Count the rows of each parent that has some, up to a limit, in one statement."""
         if not can_be_lateral(rows, self.source):
+            refuse_distinct_fields(rows)
             return self.values_by_key(rows, keys, Count("pk"))
         return lateral_counts(rows, self.source, keys, limit=limit, belongs=self._belongs(rows))
 
@@ -172,7 +176,7 @@ class ThroughPath:
 
         return belongs
 
-    def _top_rows(self, rows: QuerySet[Any], keys: Collection[Any], *, limit: int) -> Found:
+    def _top_rows(self, rows: QuerySet[Any], keys: Collection[Any], *, limit: int | None) -> Found:
         found = defaultdict(list)
         for row in lateral(rows, self.source, keys, limit=limit, belongs=self._belongs(rows), name=_KEY):
             found[getattr(row, _KEY)].append(row)

@@ -20,6 +20,8 @@ from graphql import (
 
 from dbopt.graphql.connections import RelationConnectionResolver
 from dbopt.graphql.generic_relations import is_generic_foreign_key
+from dbopt.graphql.nodes import node_resolver
+from dbopt.graphql.offset_connections import offset_resolver
 from dbopt.graphql.paths import relation_of
 from dbopt.graphql.projection import EXTENSION, Projector, projector_of
 from dbopt.graphql.relation_fields import RelationResolver, has_own, plan_generic, plan_relation
@@ -31,10 +33,11 @@ from dbopt.graphql.relation_fields import RelationResolver, has_own, plan_generi
 def optimize(schema: graphene.Schema, *, projection: bool = True, fast_rows: bool = True) -> graphene.Schema:
     """Put loaders behind every stock relation field of a schema, and return the schema.
 
-    Foreign keys, one-to-one, many-to-many and generic relations, in both directions, between DjangoObjectTypes.
-    A field with a resolver, arguments or a connection of its own stays as it is. Rows always come from
-    the target type's ``get_queryset``, called once a batch; what a parent has loaded already
-    (select_related, prefetch_related) is used only where that type has no ``get_queryset`` of its own.
+    Foreign keys, one-to-one, many-to-many and generic relations, in both directions, between DjangoObjectTypes; also
+    graphene-django's connections over to-many relations, and ``relay.Node.Field()``. A field with a resolver or
+    arguments of its own stays as it is. Rows always come from the target type's ``get_queryset``, called once a batch;
+    what a parent has loaded already (select_related, prefetch_related) is used only where that type has no
+    ``get_queryset`` of its own.
     A second call changes nothing.
 
     Args:
@@ -48,20 +51,28 @@ def optimize(schema: graphene.Schema, *, projection: bool = True, fast_rows: boo
         return schema
     projector = core.extensions[EXTENSION] = Projector(core, projection=projection, fast_rows=fast_rows)
     for named in core.type_map.values():
-        node_type: Any = getattr(named, "graphene_type", None)
-        if isinstance(named, GraphQLObjectType) and _is_node_type(node_type):
-            declared = {
-                _field_name(field, name, named): (name, field) for name, field in node_type._meta.fields.items()
-            }
-            if not node_type._meta.default_resolver:
-                for key, (name, field) in declared.items():
-                    if key in named.fields and _is_stock(node_type, name, field):
-                        _optimize_field(node_type, name, named.fields[key], core)
+        if isinstance(named, GraphQLObjectType):
             for field in named.fields.values():
-                if isinstance(field.resolve, RelationConnectionResolver):
-                    field.resolve.bind(node_type._meta.model)
-            projector.add(named, node_type, {key: field for key, (_, field) in declared.items()})
+                field.resolve = node_resolver(field.resolve) or field.resolve
+            node_type: Any = getattr(named, "graphene_type", None)
+            if _is_node_type(node_type):
+                _optimize_type(node_type, named, projector)
     return schema
+
+
+def _optimize_type(node_type: Any, named: GraphQLObjectType, projector: Projector) -> None:
+    declared = {_field_name(field, name, named): (name, field) for name, field in node_type._meta.fields.items()}
+    if not node_type._meta.default_resolver:
+        for key, (name, field) in declared.items():
+            if key in named.fields and _is_stock(node_type, name, field):
+                _optimize_field(node_type, name, named.fields[key], projector.schema)
+    model = node_type._meta.model
+    for connection in named.fields.values():
+        if isinstance(connection.resolve, RelationConnectionResolver):
+            connection.resolve.bind(model)
+        else:
+            connection.resolve = offset_resolver(connection.resolve, model, named) or connection.resolve
+    projector.add(named, node_type, {key: field for key, (_, field) in declared.items()})
 
 
 def _is_node_type(candidate: Any) -> bool:

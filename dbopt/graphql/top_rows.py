@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import connections
+from django.db import NotSupportedError, connections
 from django.db.models import Expression, F, QuerySet, Window, prefetch_related_objects
 from django.db.models.functions import DenseRank, RowNumber
 from django.db.models.lookups import Exact
@@ -19,7 +19,7 @@ from dbopt.graphql.rows import base_type, instances, keyed, possible_keys
 _NUMBER = "_dbopt_number"
 
 
-def top_rows(rows: QuerySet[Any], foreign_key: Any, keys: Sequence[Any], *, limit: int) -> dict[Any, list[Any]]:
+def top_rows(rows: QuerySet[Any], foreign_key: Any, keys: Sequence[Any], *, limit: int | None) -> dict[Any, list[Any]]:
     """Return at most so many rows a key, in the order of the queryset; keys without rows are left out.
 
     On PostgreSQL each key's rows are found by themselves (LATERAL): with an index on the column and the order, only the
@@ -29,7 +29,7 @@ def top_rows(rows: QuerySet[Any], foreign_key: Any, keys: Sequence[Any], *, limi
         rows: filtered and ordered, not sliced.
         foreign_key: field of the rows that holds a key.
         keys: distinct.
-        limit: rows a key.
+        limit: rows a key; None: all.
     """
     if can_be_lateral(rows, foreign_key):
         found: Iterable[Any] = lateral(rows, foreign_key, keys, limit=limit)
@@ -49,12 +49,21 @@ def can_be_lateral(rows: QuerySet[Any], column: Any) -> bool:
     return connection.vendor == "postgresql" and _stored(column).rel_db_type(connection) is not None
 
 
+def refuse_distinct_fields(rows: QuerySet[Any]) -> None:
+    """Refuse ``distinct(fields)`` where the rows of many keys are read as one list: it would pick among all of them."""
+    if rows.query.distinct_fields:
+        raise NotSupportedError(
+            "distinct() with field names picks among each parent's rows, which cannot be read together on this database, "
+            "or with select_related. Leave one of them out."
+        )
+
+
 def lateral(  # noqa: PLR0913  # all by keyword
     rows: QuerySet[Any],
     column: Any,
     keys: Iterable[Any],
     *,
-    limit: int,
+    limit: int | None,
     belongs: Callable[[Expression], Any] | None = None,
     name: str | None = None,
 ) -> list[Any]:
@@ -64,7 +73,7 @@ def lateral(  # noqa: PLR0913  # all by keyword
         rows: filtered and ordered, not sliced.
         column: field that says of what type keys are.
         keys: distinct.
-        limit: rows a key.
+        limit: rows a key; None: all.
         belongs: condition of a row to belong to a key; by default that its column has it.
         name: attribute of the rows that gets the key.
     """
@@ -141,14 +150,13 @@ def _stored(column: Any) -> Any:
     return column
 
 
-def _numbered(rows: QuerySet[Any], foreign_key: Any, keys: Sequence[Any], *, limit: int) -> Iterable[Any]:
+def _numbered(rows: QuerySet[Any], foreign_key: Any, keys: Sequence[Any], *, limit: int | None) -> Iterable[Any]:
+    refuse_distinct_fields(rows)
     compiler = rows.query.get_compiler(using=rows.db)
     compiler.setup_query()
     order = [expression for expression, _ in compiler.get_order_by()]
     # DISTINCT looks at the numbers too: copies of a row need the same one.
     kind = DenseRank if rows.query.distinct else RowNumber
     number = Window(kind(), partition_by=F(foreign_key.attname), order_by=[*order, "pk"])
-    numbered: QuerySet[Any] = (
-        keyed(rows, foreign_key, keys).annotate(**{_NUMBER: number}).filter(**{f"{_NUMBER}__lte": limit})
-    )
-    return numbered.order_by(_NUMBER)
+    numbered: QuerySet[Any] = keyed(rows, foreign_key, keys).annotate(**{_NUMBER: number}).order_by(_NUMBER)
+    return numbered if limit is None else numbered.filter(**{f"{_NUMBER}__lte": limit})
