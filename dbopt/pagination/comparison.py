@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from django.db.models import BooleanField, Expression
 
-Operator = Literal["<", "<=", ">", ">="]
+Operator = Literal["<", "<=", ">", ">=", "="]
 
 
 class RowCompare(Expression):
     """A condition that compares several expressions with as many others, as a row.
 
     The usual ``a > x OR (a = x AND b > y)`` means the same, but is read as a filter from the start of the index.
-    No operand may be NULL: the condition would be unknown, and the row lost.
+    Where an operand is NULL, the condition is unknown unless an operand before it decides.
     """
 
     conditional = True

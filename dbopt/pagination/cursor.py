@@ -26,7 +26,7 @@ from dbopt.exceptions import ConfigurationError, InvalidCursorError
 MAX_LENGTH = 4096
 _MAC_BYTES = 12
 
-# First match wins: a datetime is also a date. What JSON knows exactly (bool, int, str) has no tag.
+# First match wins: a datetime is also a date. What JSON knows exactly (None, bool, int, str) has no tag.
 _TAGS: tuple[tuple[str, type | tuple[type, ...], Callable[[Any], Any], Callable[[Any], Any]], ...] = (
     ("f", float, float.__repr__, float),
     ("n", Decimal, str, Decimal),
@@ -128,14 +128,14 @@ def _from_text(cursor: object, argument: str) -> bytes:
 
 
 def _encode(value: Any) -> Any:
-    if isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int, str)):
         return value
     for tag, kinds, write, _ in _TAGS:
         if isinstance(value, kinds):
             return [tag, write(value)]
     raise ConfigurationError(
         f"A cursor cannot hold a value of the type {type(value).__name__}. "
-        "Order by numbers, text, dates, times, UUIDs or bytes that are never NULL."
+        "Order by numbers, text, dates, times, UUIDs or bytes."
     )
 
 

@@ -37,8 +37,7 @@ def keyset_page(  # noqa: PLR0913  # all by keyword
 
     Args:
         queryset: any filters; not sliced, combined, ``distinct(fields)`` or ``values()``.
-        order_by: names as for ``QuerySet.order_by``, all in one direction and NOT NULL; None: the queryset's own
-            order. The primary key makes it total.
+        order_by: names as for ``QuerySet.order_by``; None: the queryset's own order. The primary key makes it total.
         first: this many rows from the start, or from the row behind ``after`` on.
         after: a cursor; may be combined with ``before``.
         last: this many rows up to the end, or up to the row in front of ``before``.
@@ -111,12 +110,16 @@ class Page(Generic[M]):
         """One row more than the page has, in the direction of paging."""
         if self._size == 0:
             return []
+        start, stop = self._ends
         queryset = self._prepared
-        if self._lower is not None:
-            queryset = queryset.filter(self._order.beyond(self._lower, is_backward=False))
-        if self._upper is not None:
-            queryset = queryset.filter(self._order.beyond(self._upper, is_backward=True))
-        return list(self._order.sort(queryset, is_backward=self._is_backward)[: self._size + 1])
+        if stop is not None:
+            queryset = queryset.filter(self._order.beyond(stop, is_backward=not self._is_backward))
+        return list(self._order.take(queryset, start, limit=self._size + 1, is_backward=self._is_backward))
+
+    @property
+    def _ends(self) -> tuple[list[Any] | None, list[Any] | None]:
+        """Where paging starts, and where it has to stop."""
+        return (self._upper, self._lower) if self._is_backward else (self._lower, self._upper)
 
     @cached_property
     def rows(self) -> list[M]:
@@ -160,7 +163,7 @@ class Page(Generic[M]):
         return self._totals[asked]
 
     def _goes_on(self, *, is_backward: bool) -> bool:
-        start, stop = (self._upper, self._lower) if self._is_backward else (self._lower, self._upper)
+        start, stop = self._ends
         if is_backward != self._is_backward:
             # Behind us: nothing, where we began at the end of the list.
             if start is None:
@@ -175,9 +178,6 @@ class Page(Generic[M]):
 
     def _exists(self, *, is_backward: bool, start: list[Any] | None, is_inclusive: bool) -> bool:
         position = self._order.values(self.rows[0 if is_backward else -1]) if self.rows else start
-        queryset = self._prepared
-        if position is not None:
-            condition = self._order.beyond(position, is_backward=is_backward, is_inclusive=is_inclusive)
-            queryset = queryset.filter(condition)
-        # With ORDER BY, unlike exists(): so that the planner takes the index and not a scan that may find nothing.
-        return bool(self._order.sort(queryset, is_backward=is_backward).values_list("pk")[:1])
+        # The first row of the order, not exists(): so that the planner takes the index, not a scan that may find nothing.
+        keys = self._prepared.values_list(*(key.attribute for key in self._order.keys))
+        return bool(self._order.take(keys, position, limit=1, is_backward=is_backward, is_inclusive=is_inclusive))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 import uuid
 from decimal import Decimal
+from functools import cache
 
 import pytest
+from django.db import connections
 
+from tests.pagination.specimens import Specimen
 from tests.testapp.models import Author, Book
 
 START = datetime.datetime(2024, 3, 31, 0, 59, 59, 999_999, tzinfo=datetime.UTC)
@@ -40,3 +43,29 @@ def shelf(authors):
         )
 
     return fill
+
+
+@pytest.fixture
+def sqlite(db):
+    """Another database than PostgreSQL, in memory."""
+    default = connections["default"].settings_dict
+    engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {}}
+    connections.settings["sqlite"] = {**default, **engine}
+    # By hand: Django's test case keeps databases from being opened that it did not know.
+    connections["sqlite"].connect()
+    yield connections["sqlite"]
+    connections["sqlite"].connection.close()
+    del connections["sqlite"], connections.settings["sqlite"]
+
+
+@pytest.fixture
+def specimens(sqlite):
+    """Make the table of specimens in a database: `specimens("sqlite")` is its manager."""
+
+    @cache
+    def manager(alias):
+        with connections[alias].schema_editor() as editor:
+            editor.create_model(Specimen)
+        return Specimen.objects.using(alias)
+
+    return manager

@@ -7,7 +7,7 @@ import datetime
 import pytest
 from django.db import connection
 from django.db.models import Count, F, Value
-from django.db.models.functions import Coalesce, Length, Lower
+from django.db.models.functions import Coalesce, Length, Lower, NullIf
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -36,6 +36,13 @@ ORDERS = {
     "times with microseconds": ("-moment",),
     "function": ("lower", "length"),
     "expressions of Django": (F("pages").desc(), F("title").desc()),
+    "both directions": ("pages", "-title"),
+    "back and forth": ("-pages", "price", "-title"),
+    "NULLs": ("published_at",),
+    "NULLs last, and both directions": (F("rating").desc(nulls_last=True), "pages"),
+    "path with NULLs": (F("editor__name").asc(nulls_first=True), "-title"),
+    "foreign key with NULLs": ("-editor", "pages"),
+    "annotation with NULLs": ("nothing", "-lower"),
 }
 
 
@@ -45,13 +52,20 @@ def books():
         moment=Coalesce("published_at", EPOCH),
         lower=Lower("title"),
         length=Length("author__name"),
+        nothing=NullIf("title", Value("")),
     )
+
+
+RELATIONS = ("author", "-editor")
 
 
 def expected(order):
     tie = "-pk" if str(order[-1]).startswith("-") or "descending=True" in repr(order[-1]) else "pk"
     # Django sorts a relation by its model's own order; a page sorts it by the key column.
-    names = ["author_id" if name == "author" else name for name in order]
+    names = [
+        name.replace("author", "author_id").replace("editor", "editor_id") if name in RELATIONS else name
+        for name in order
+    ]
     return list(books().order_by(*names, tie).values_list("pk", flat=True))
 
 
@@ -270,7 +284,78 @@ def test_annotation_by_alias_is_a_key(shelf):
     assert walk(queryset, size=2, order_by="size") == list(queryset.order_by("size", "pk").values_list("pk", flat=True))
 
 
+def related(queryset):
+    return queryset.select_related("author", "editor").prefetch_related("tags")
+
+
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        related,
+        lambda queryset: queryset.only("title").defer("data"),
+        lambda queryset: queryset.defer("rating", "pages"),
+        lambda queryset: queryset.filter(author__name__gte="").distinct(),
+        lambda queryset: queryset.annotate(popularity=Count("tags")),
+        lambda queryset: queryset.select_for_update(of=("self",)),
+        lambda queryset: queryset.filter(pk__in=Book.objects.filter(pages__gte=0)),
+        lambda queryset: queryset.exclude(tags__slug="absent"),
+        lambda queryset: queryset.extra(where=["pages >= %s"], params=[0]),
+        lambda queryset: queryset.alias(size=Length("title")),
+    ],
+)
+@pytest.mark.parametrize("is_backward", [False, True])
+def test_ranges_of_any_queryset_come_together(shelf, narrow, is_backward):
+    made = shelf(18)
+    made[3].tags.add(Tag.objects.create(slug="a"), Tag.objects.create(slug="b"))
+    Book.objects.filter(pages=1).update(editor=F("author"))
+    order = ("editor__name", "-pages", F("rating").desc(nulls_last=True))
+
+    rows = walk(narrow(Book.objects.all()), size=2, is_backward=is_backward, order_by=order)
+
+    assert rows == list(Book.objects.order_by(*order, "-pk").values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize("empty", [lambda rows: rows.none(), lambda rows: rows.filter(pk__in=[])])
+def test_ranges_of_nothing_are_empty(shelf, empty):
+    shelf(3)
+    after = keyset_page(Book.objects.all(), order_by=("pages", "-title"), first=1).end_cursor
+
+    page = keyset_page(empty(Book.objects.all()), order_by=("pages", "-title"), first=1, after=after)
+
+    assert (page.rows, page.has_next, page.has_previous) == ([], False, False)
+
+
 # Statements.
+
+
+@pytest.mark.parametrize("is_backward", [False, True])
+def test_page_of_several_ranges_is_one_statement(shelf, is_backward):
+    shelf(20)
+    order = ("pages", "-rating", "title")
+    middle = keyset_page(related(Book.objects.all()), order_by=order, first=10)
+    place = {"last": 3, "before": middle.end_cursor} if is_backward else {"first": 3, "after": middle.end_cursor}
+    page = keyset_page(Book.objects.select_related("author"), order_by=order, **place)
+
+    with CaptureQueriesContext(connection) as statements:
+        assert len(page.rows) == 3
+        assert [page.cursor(row) for row in page.rows][2] == page.end_cursor
+        assert page.rows[0].author.name is not None
+    assert len(statements) == 1
+    assert statements[0]["sql"].count(" UNION ALL ") > 0
+
+    with CaptureQueriesContext(connection) as statements:
+        assert (page.has_previous, page.has_next) == (True, True)
+    assert len(statements) == 1
+
+
+def test_prefetch_of_several_ranges_is_one_statement_for_all(shelf, django_assert_num_queries):
+    made = shelf(20)
+    made[0].tags.add(Tag.objects.create(slug="a"))
+    after = keyset_page(Book.objects.order_by("pages", "-title"), first=5).end_cursor
+
+    with django_assert_num_queries(2):
+        rows = keyset_page(related(Book.objects.order_by("pages", "-title")), first=9, after=after).rows
+        assert sum(len(row.tags.all()) for row in rows) <= 1
 
 
 def test_page_is_one_statement_and_its_cursors_none(shelf):
