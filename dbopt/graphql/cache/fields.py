@@ -7,13 +7,15 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db.models import QuerySet
+from graphene_django import DjangoListField
 from graphql import GraphQLResolveInfo, get_named_type, print_ast
 
+from dbopt.cache.functions.decorator import evaluated
 from dbopt.cache.functions.specs import Options
 from dbopt.cache.names.keys import digest, encode_argument
 from dbopt.exceptions import ConfigurationError, UncacheableArgumentError
 from dbopt.graphql.batches import LazyInfo
-from dbopt.graphql.cache.hints import Scope, checked_scope
+from dbopt.graphql.cache.hints import Scope, checked_scope, declared_fields
 from dbopt.graphql.cache.scoped import ScopedCall, ScopedSpec
 from dbopt.graphql.cache.telling import OTHER, plain
 from dbopt.graphql.cache.watching import Watch, watching
@@ -33,8 +35,8 @@ def cached_field(
 
     Results of equal parents (all their loaded columns), arguments and language are shared within the scope and the
     tenant; the selection set counts where the resolver looks at it. What the resolver reads by SQL is observed. A
-    returned QuerySet is evaluated, through the ``get_queryset`` of the field's type. Promises and coroutines are not
-    kept: for many parents at once there is the second level of loaders.
+    returned QuerySet is evaluated. Promises and coroutines are not kept: for many parents at once there is the second
+    level of loaders.
 
     Args:
         timeout: seconds, or the name of an entry in ``DBOPT["CACHE"]["TIMEOUTS"]``; None means ``TIMEOUT``.
@@ -62,6 +64,7 @@ def cached_field(
             )
             return call.value()
 
+        resolve.spec = spec  # type: ignore[attr-defined]
         return resolve  # type: ignore[return-value]  # the signature of every resolver
 
     return decorate
@@ -111,11 +114,13 @@ class FieldCall(ScopedCall):
         with watching(self._info.context) as self.watch:
             seen = SeenInfo.of(self._info, self.watch)
             found = self._resolve(seen)
-            if isinstance(found, QuerySet):
-                node_type = getattr(get_named_type(self._info.return_type), "graphene_type", None)
-                visible = getattr(node_type, "get_queryset", None)
-                found = list(found if visible is None else visible(found, seen))
-            return found
+            field = declared_fields(self._info.parent_type).get(self._info.field_name)
+            if isinstance(field, DjangoListField) and isinstance(found, QuerySet):
+                # It would not ask for permission for a list.
+                node_type: Any = get_named_type(self._info.return_type)
+                found = node_type.graphene_type.get_queryset(found, seen)
+            # Here, where it is watched.
+            return evaluated(found)
 
 
 _FACTS: Mapping[str, Callable[[Any], Any]] = {

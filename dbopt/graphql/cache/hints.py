@@ -124,7 +124,7 @@ class SchemaHints:
         objects = [named for named in schema.type_map.values() if isinstance(named, GraphQLObjectType)]
         nodes = _pages(objects)
         for named in objects:
-            declared = _declared(named)
+            declared = declared_fields(named)
             for name, field in named.fields.items():
                 target = get_named_type(field.type)
                 hint = _own(declared.get(name), field) or _of_type(nodes.get(target, target))
@@ -168,7 +168,7 @@ def _pages(objects: Iterable[GraphQLObjectType]) -> dict[Any, Any]:
     return found
 
 
-def _declared(named: GraphQLObjectType) -> dict[str, Any]:
+def declared_fields(named: GraphQLObjectType) -> dict[str, Any]:
     """Return graphene's fields of a type by their names in the schema."""
     meta = getattr(getattr(named, "graphene_type", None), "_meta", None)
     fields = getattr(meta, "fields", None) or {}

@@ -106,7 +106,7 @@ class Query(graphene.ObjectType):
     @cache_control(max_age=60, scope="ROLE")
     def resolve_may(self, info):
         CALLS.append("may")
-        return info.context.user.has_perm("testapp.view_book") and Book.objects.exists()
+        return Book.objects.exists() and info.context.user.has_perm("testapp.view_book")
 
     @public
     def resolve_peek(self, info, at):
@@ -121,7 +121,7 @@ class Query(graphene.ObjectType):
             "headers": lambda: request.headers.get("X-Cart", ""),
             "authorization": lambda: request.headers.get("Authorization", ""),
             "host": request.get_host,
-            "dict": lambda: vars(request)["COOKIES"].get("cart", ""),
+            "dict": lambda: vars(request)["environ"]["HTTP_COOKIE"].rpartition("=")[2],
             "own": lambda: own_note(request),
             "attribute": lambda: getattr(request, "plan", "none"),
         }[at]()

@@ -9,8 +9,6 @@ from tests.cache.conftest import (  # noqa: F401  # fixtures
     _django_db_marker,
     commands,
     empty_cache,
-    gate,
-    outside,
     queries,
     shop_database,
     threads,
