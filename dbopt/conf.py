@@ -133,6 +133,7 @@ class TenancySettings:
     resolver: str | None = None
     required: bool = False
     tenants: str | None = None
+    session_variables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

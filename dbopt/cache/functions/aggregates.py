@@ -16,6 +16,7 @@ from dbopt.cache.functions.decorator import CachedFunction, evaluated
 from dbopt.cache.functions.refreshers import refreshers
 from dbopt.cache.functions.specs import Options, Spec
 from dbopt.cache.observation.recordings import recorded, running, unobserved
+from dbopt.cache.observation.scopes import session_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -144,8 +145,12 @@ class MetricsFunction(CachedFunction[P, R]):
             finally:
                 await sync_to_async(connections.close_all)()
 
-    def _obstacle(self) -> None:
-        """What a transaction wrote does not show in a metric before it is committed and computed anew."""
+    def _obstacle(self) -> str | None:
+        """What a transaction wrote does not show in a metric before it is committed and computed anew.
+
+        Workers have sessions of their own, which are set to nothing.
+        """
+        return "session_scope" if session_scope() else None
 
     def _taint_outer(self) -> None:
         for outer in running():

@@ -15,6 +15,7 @@ from dbopt.cache.functions.sightings import Sightings
 from dbopt.cache.functions.surroundings import checked_vary, language_and_zone, varied
 from dbopt.cache.names.keys import NO_TENANT, digest, encode_argument, encode_arguments, tenant_slug
 from dbopt.cache.names.tokens import EPOCH, function_tag, is_row, own_tag, tenant_tag
+from dbopt.cache.observation.scopes import session_scope
 from dbopt.cache.values.codec import decode, encode
 from dbopt.cache.values.entries import ROWS
 from dbopt.cache.values.pickles import seal, unseal
@@ -227,13 +228,13 @@ class Spec:
             TypeError: the arguments do not fit the function.
             UncacheableArgumentError: an argument has no canonical form.
         """
-        around = (self.level, *language_and_zone())
+        around = (self.level, *language_and_zone(), session_scope())
         if self._is_plain and not kwargs and _PLAIN.issuperset(map(type, args)):
             return self._plain_place(tenant, around, *args)
         return self._make_place(tenant, around, args, kwargs)
 
     def _make_place(
-        self, tenant: str, around: tuple[str, str | None, str], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, tenant: str, around: tuple[Any, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Place:
         arguments = self._binder.bind(args, kwargs)
         data = self._settings_part(*around)
@@ -244,10 +245,21 @@ class Spec:
             data += encode_arguments(varied(self._vary, arguments, where=self._where), function=self.path)
         return Place(tenant, digest(data), self._head(tenant), arguments)
 
-    def _encode_settings(self, level: str, language: str | None, zone: str) -> bytes:
+    def _encode_settings(self, level: str, language: str | None, zone: str, scope: tuple[Any, ...]) -> bytes:
         # Results in and without an envelope are told apart, should a function change from one to the other.
         codec = self._options.codec
-        surroundings = (self.name, self._options.version, level, ROWS, codec, self.sealed, self.tags, language, zone)
+        surroundings = (
+            self.name,
+            self._options.version,
+            level,
+            ROWS,
+            codec,
+            self.sealed,
+            self.tags,
+            language,
+            zone,
+            scope,
+        )
         return encode_argument("settings", surroundings, function=self.path)
 
     def _make_head(self, tenant: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from dbopt.cache.names.declared import lacks_strictness
 from dbopt.cache.names.primary_keys import bounded_by
 from dbopt.cache.names.tables import database_of, is_replica, known_among, unmanaged_tables
 from dbopt.cache.names.tokens import bulk_tag, database_tag, row_tag, table_tag
+from dbopt.cache.observation.assignments import assignments, assigns
 from dbopt.cache.observation.cursors import watch_cursors
 from dbopt.cache.observation.recordings import depend_all, hold_off_all, refuse_all, running
 from dbopt.cache.observation.relations import relations_of
@@ -23,9 +24,11 @@ from dbopt.cache.observation.written import inserted_tags, writes, written_tags
 from dbopt.statements import Statement, read_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from dbopt.cache.observation.assignments import Assignment
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +90,9 @@ class Observer:
                 parameters=params,
                 is_write=is_write,
             )
-        if not (is_write or state.pending or _isolation(statement)):
+        if not (is_write or state.pending or state.sets_scope or _isolation(statement) or assigns(statement, sql)):
             return execute(sql, params, many, context)
+        assigned = _assigned(statement, connection, sql=sql, parameters=params, many=many)
         tags: frozenset[str] | None = None
         if is_write:
             tags = written_tags(statement, connection, sql=sql, parameters=params, many=many)
@@ -97,6 +101,7 @@ class Observer:
             state.will_commit()
         try:
             result = execute(sql, params, many, context)
+            state.assigned(assigned)
             if statement.operation == "insert" and not many:
                 tags = inserted_tags(statement, connection, context["cursor"].cursor) or tags
         finally:
@@ -117,8 +122,26 @@ def _bypassing(connection: BaseDatabaseWrapper, sql: object) -> Iterator[None]:
         state.will_write(tags)
     try:
         yield
+        state.assigned(_assigned(statement, connection, sql=sql))
     finally:
         _account(statement, tags, state=state)
+
+
+def _assigned(
+    statement: Statement,
+    connection: BaseDatabaseWrapper,
+    *,
+    sql: object,
+    parameters: object = None,
+    many: bool = False,
+) -> Sequence[Assignment]:
+    """Return what a statement sets; a function that runs has read, or will read, under something else."""
+    if not assigns(statement, sql):
+        return ()
+    found = assignments(statement, connection, sql=sql, parameters=parameters, many=many)
+    if found:
+        refuse_all("session_scope")
+    return found
 
 
 def _account(statement: Statement, tags: frozenset[str] | None, *, state: TransactionState) -> None:
@@ -127,6 +150,11 @@ def _account(statement: Statement, tags: frozenset[str] | None, *, state: Transa
         state.saw_isolation(level, of_session=_is_of_session(statement))
     if statement.operation == "ddl":
         forget_views()
+    if state.sets_scope and statement.verb in ("rollback", "abort"):
+        if " TO " in statement.text.upper():
+            state.scope_undone()
+        else:
+            state.scope_ended(committed=False)
     if tags is not None:
         state.wrote(tags)
     elif state.pending and not state.is_open():

@@ -14,13 +14,16 @@ from weakref import WeakKeyDictionary
 
 from dbopt.cache.names.declared import strict_among
 from dbopt.cache.names.tokens import MAX_ROWS, bulk_of, is_row
+from dbopt.cache.observation.scopes import assign, is_shared_scope, scope_of
 from dbopt.cache.server.servers import server_or_none
 from dbopt.cache.server.strict import new_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from dbopt.cache.observation.assignments import Assignment
 
 # PostgreSQL treats the second like the first.
 _FRESH_LEVELS = frozenset({"READ COMMITTED", "READ UNCOMMITTED"})
@@ -50,11 +53,18 @@ class TransactionState:
         self.isolation: str | None = None
         self._defaults: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
+    @property
+    def sets_scope(self) -> bool:
+        """Whether the open transaction set what :mod:`dbopt.cache.observation.scopes` follows."""
+        scope = scope_of(self._connection)
+        return scope is not None and scope.is_open
+
     def is_open(self) -> bool:
         """Tell whether the database has a transaction open on this connection."""
         raw = self._connection.connection
-        if raw is None or self._is_in_test_alone():
-            return False
+        return raw is not None and not self._is_in_test_alone() and self._has_transaction(raw)
+
+    def _has_transaction(self, raw: Any) -> bool:
         status = getattr(getattr(raw, "info", None), "transaction_status", None)
         if status is not None:
             return int(status) not in (_IDLE, _UNKNOWN)
@@ -64,6 +74,8 @@ class TransactionState:
 
     def settle(self) -> None:
         """Start anew where the last transaction is over; called before each statement and each look at the state."""
+        if self.sets_scope and not self._has_transaction(self._connection.connection):
+            self.scope_ended(committed=None)
         if not (self.is_dirty or self.pending or self.isolation) or self.is_open():
             return
         # Pending tags of a transaction whose end nobody saw: it may have been committed.
@@ -121,18 +133,38 @@ class TransactionState:
             self.isolation = self._current_level() if of_session else level.upper()
         self._defaults.clear()
 
+    def assigned(self, found: Sequence[Assignment]) -> None:
+        """Note what a statement has set on the session, or on the transaction."""
+        raw = self._connection.connection
+        if found and raw is not None and self._connection.vendor == "postgresql":
+            assign(self._connection, found, in_transaction=self._has_transaction(raw))
+
+    def scope_undone(self) -> None:
+        """Note the rollback of a savepoint."""
+        scope = scope_of(self._connection)
+        if scope is not None:
+            scope.undone_in_part()
+
+    def scope_ended(self, *, committed: bool | None) -> None:
+        """Note how the transaction ended in which something was set; None: nobody saw it."""
+        scope = scope_of(self._connection)
+        if scope is not None:
+            scope.ended(committed=committed)
+
     def obstacle(self) -> str | None:
-        """Return why rows read now must not be shared with others, or None: manual, dirty or isolation."""
+        """Return why rows read now must not be shared with others, or None: session_scope, manual, dirty, isolation."""
         connection = self._connection
         if connection.connection is None:
             return None
         self.settle()
+        if not is_shared_scope(connection):
+            return "session_scope"
         if self._is_in_test_alone():
             return None
         is_open = self.is_open()
         if not connection.in_atomic_block:
             return "manual" if is_open or not connection.autocommit else None
-        if self.is_dirty or connection.needs_rollback or self._is_failed():
+        if self.is_dirty or connection.needs_rollback or self.is_failed():
             return "dirty"
         # Only here: without a transaction each statement has a snapshot of its own, younger than the tokens.
         return None if self._level() in _FRESH_LEVELS else "isolation"
@@ -169,7 +201,8 @@ class TransactionState:
         self._writer = b""
         self.is_dirty = False
 
-    def _is_failed(self) -> bool:
+    def is_failed(self) -> bool:
+        """Tell whether the database refuses everything until the transaction is rolled back."""
         status = getattr(getattr(self._connection.connection, "info", None), "transaction_status", None)
         return status is not None and int(status) == _IN_ERROR
 
@@ -228,15 +261,22 @@ def watch(connection: BaseDatabaseWrapper) -> TransactionState:
     @wraps(commit)
     def watched_commit() -> None:
         state.will_commit()
+        # What is failed is rolled back by a COMMIT.
+        committed: bool | None = not state.is_failed()
         try:
             commit()
+        except BaseException:
+            committed = None
+            raise
         finally:
             state.renew_pending()
+            state.scope_ended(committed=committed)
 
     @wraps(rollback)
     def watched_rollback() -> None:
         rollback()
         state.rolled_back()
+        state.scope_ended(committed=False)
 
     connection.commit = watched_commit  # type: ignore[method-assign]
     connection.rollback = watched_rollback  # type: ignore[method-assign]
