@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dbopt.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from dbopt.graphql.async_views import AsyncGraphQLView as AsyncGraphQLView
     from dbopt.graphql.cache.fields import cached_field as cached_field
     from dbopt.graphql.cache.hints import cache_control as cache_control
     from dbopt.graphql.connections import KeysetConnectionField as KeysetConnectionField
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AggregateLoader",
+    "AsyncGraphQLView",
     "CypherLoader",
     "DataLoader",
     "DboptExecutionContext",
@@ -46,6 +48,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "AggregateLoader": "model_loaders",
+        "AsyncGraphQLView": "async_views",
         "CypherLoader": "cypher_loaders",
         "DataLoader": "loaders",
         "DboptExecutionContext": "executor",

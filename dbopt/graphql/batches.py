@@ -150,6 +150,16 @@ class FieldColumn:
         """Take the values, one a row."""
         self.run.delivered.append((self, values))
 
+    def settle(self, value: Any, error: Exception | None) -> None:
+        """Take the values, or the error of all rows."""
+        count = len(self.batch.sources if self.rows is None else self.rows)
+        self.deliver(value if error is None else [error] * count)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody wants the values: each row is looked at when they come."""
+        return False
+
 
 class Items:
     """Where list items belong: their spots, and the (list, index) to write each of them to."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import repeat
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from django.db.models import QuerySet
@@ -11,6 +10,7 @@ from graphql import GraphQLAbstractType, GraphQLError, GraphQLLeafType, GraphQLO
 from graphql.pyutils import inspect, is_iterable
 from promise import Promise
 
+from dbopt.graphql.awaitables import close
 from dbopt.graphql.batches import Batch, Cell, Cells, Items
 from dbopt.graphql.leaves import harmless, serialized
 from dbopt.graphql.lists import too_many
@@ -90,12 +90,11 @@ def _unwrap(run: Run, cells: Cells, position: int, value: Any) -> Any:
     elif isinstance(value, Exception):
         error = value
     else:
-        if isinstance(value, CoroutineType):
-            value.close()
-        error = TypeError(
-            f"The resolver of {cells.field.coordinate} returned an awaitable, which this view cannot wait for. "
-            "Make the resolver synchronous."
-        )
+        refusal = run.accept(value, Cell(run, cells, position))
+        if refusal is None:
+            run.pending += 1
+            return _WAITING
+        error = refusal
     _fail(run, cells, position, error)
     return _WAITING
 
@@ -200,8 +199,16 @@ def _runtime_type(run: Run, cells: Cells, position: int, abstract: GraphQLAbstra
     info = run.info(cells.field, cells.batch, cells.row(position))
     value = cells.values[position]
     resolve_type = abstract.resolve_type or run.context.type_resolver
-    name = settled(resolve_type(value, info, abstract))
+    name = _at_once(resolve_type(value, info, abstract), f"The type of {abstract.name}")
     return run.context.ensure_valid_runtime_type(name, abstract, cells.field.nodes, info, value)
+
+
+def _at_once(value: Any, what: str) -> Any:
+    value = settled(value)
+    if hasattr(value, "__await__"):
+        close(value)
+        raise TypeError(f"{what} must be told synchronously, not by an awaitable.")
+    return value
 
 
 def _spawn(run: Run, cells: Cells, object_type: GraphQLObjectType) -> None:
@@ -257,6 +264,7 @@ def _of_type(run: Run, cells: Cells, object_type: GraphQLObjectType) -> Cells:
 def _answer(run: Run, cells: Cells, position: int, object_type: GraphQLObjectType) -> bool | Exception:
     info = run.info(cells.field, cells.batch, cells.row(position))
     try:
-        return bool(settled(cast("Any", object_type.is_type_of)(cells.values[position], info)))
+        is_type_of = cast("Any", object_type.is_type_of)
+        return bool(_at_once(is_type_of(cells.values[position], info), f"{object_type.name}.is_type_of"))
     except Exception as error:  # noqa: BLE001  # is_type_of is user code: an error of this field
         return error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -41,7 +42,7 @@ _ALWAYS_ALLOWED = ("SAVEPOINT", "RELEASE", "ROLLBACK")
 
 
 class Deadline:
-    """When an operation must have ended. Belongs to the operation's thread, except `expire`.
+    """When an operation must have ended. Belongs to the operation's thread, except `expire` and `abandon`.
 
     Attributes:
         wakes_at: when the watchdog looks at it next, by `time.monotonic`.
@@ -54,15 +55,32 @@ class Deadline:
         # The driver's connection whose statement runs.
         self._running: Any = None
         self._has_expired = False
+        self._is_abandoned = False
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that are left."""
+        return max(self._at - monotonic(), 0.0)
+
+    def error(self) -> BaseException:
+        """Return what an operation ends with that goes on after its time."""
+        return CancelledError() if self._is_abandoned else OperationTimeoutError(self.seconds)
+
+    def abandon(self) -> None:
+        """End the operation at once: nobody waits for it any more. From any thread, and without waiting."""
+        self._is_abandoned = True
+        self._at = self.wakes_at = -inf
+        _watchdog().hurry(self)
 
     def check(self) -> None:
         """Do nothing while there is time.
 
         Raises:
             OperationTimeoutError: there is none left.
+            CancelledError: the operation was abandoned.
         """
         if monotonic() >= self._at:
-            raise OperationTimeoutError(self.seconds)
+            raise self.error()
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
         """Run a statement, as an execute wrapper of Django, while there is time."""
@@ -74,7 +92,7 @@ class Deadline:
             return execute(sql, params, many, context)
         except DatabaseError as error:
             if self._has_expired:
-                raise OperationTimeoutError(self.seconds) from error
+                raise self.error() from error
             raise
         finally:
             self._run(None)
@@ -127,6 +145,12 @@ class Watchdog:
             elif deadline.wakes_at < self._wakes_at:
                 self._changed.notify()
 
+    def hurry(self, deadline: Deadline) -> None:
+        """Look at a deadline now, if it is still watched: it wakes earlier than it said."""
+        with self._changed:
+            if deadline in self._watched:
+                self._changed.notify()
+
     def forget(self, deadline: Deadline) -> None:
         """Leave a deadline alone from now on."""
         with self._changed:
@@ -159,10 +183,10 @@ _current: ContextVar[Deadline | None] = ContextVar("dbopt_graphql_deadline", def
 
 
 @contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
+def time_limit(seconds: float | None) -> Iterator[Deadline | None]:
     """Give what runs inside so many seconds; None is no limit. Covers all databases of this thread."""
     if seconds is None:
-        yield
+        yield None
         return
     deadline = Deadline(seconds)
     token = _current.set(deadline)
@@ -172,7 +196,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         connection.execute_wrappers.append(deadline)
     _watchdog().watch(deadline)
     try:
-        yield
+        yield deadline
     finally:
         _watchdog().forget(deadline)
         for connection in watched:
@@ -185,7 +209,7 @@ class TimedRun(Run):
 
     def __init__(self, context: ExecutionContext) -> None:
         super().__init__(context)
-        self._deadline = _current.get()
+        self.deadline = _current.get()
 
     def checkpoint(self, batch: Batch) -> None:
         """End the operation if its time is over."""
@@ -197,9 +221,9 @@ class TimedRun(Run):
         return super().info(field, batch, row)
 
     def _check(self) -> None:
-        if self._deadline is not None:
+        if self.deadline is not None:
             try:
-                self._deadline.check()
+                self.deadline.check()
             except OperationTimeoutError as error:
                 raise GraphQLError(str(error), original_error=error) from error
 

@@ -74,6 +74,9 @@ class DataLoader(Generic[K, V]):
         loader = registry.loaders.get(key)
         if loader is None:
             loader = registry.loaders[key] = cls._make(context, params)
+            if registry.thread is not None:
+                # A coroutine that asks first, in another thread, must not take the loader away from its operation.
+                loader._thread = registry.thread  # noqa: SLF001
         elif type(loader) is not cls:
             raise TypeError(
                 f"context_key {cls.context_key!r} of {cls.__name__} is already used by {type(loader).__name__}. "
@@ -171,7 +174,8 @@ class DataLoader(Generic[K, V]):
     def _check_usable(self) -> None:
         if self._thread != threading.get_ident():
             raise RuntimeError(
-                f"{type(self).__name__} belongs to another thread. Take one from this thread's own context."
+                f"{type(self).__name__} belongs to another thread. Take one from this thread's own context; "
+                "a coroutine of its operation calls it by sync_to_async."
             )
         if self._is_closed:
             raise RuntimeError(

@@ -119,6 +119,14 @@ class LoaderPromise(Promise[Any]):
         if target._state == PENDING:
             raise RuntimeError("This promise will never be settled: nothing is left to run that could settle it.")
 
+    def __await__(self) -> Iterator[Any]:
+        if is_pending(self):
+            raise RuntimeError(
+                "A coroutine cannot await the promise of a loader, which is settled after all coroutines. "
+                "Return the promise from the coroutine."
+            )
+        return iter(self)
+
     @classmethod
     def _try_convert_to_promise(cls, obj: Any) -> Any:
         return Promise._try_convert_to_promise(obj)

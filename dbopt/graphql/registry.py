@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,14 +14,15 @@ _NAME = "_dbopt_loaders"
 
 
 class LoaderRegistry:
-    """The loaders of one context."""
+    """The loaders of one context; thread is that of the operation that runs."""
 
-    __slots__ = ("loaders", "operations")
+    __slots__ = ("loaders", "operations", "thread")
 
     def __init__(self) -> None:
         self.loaders: dict[object, DataLoader[Any, Any]] = {}
         # An operation may execute another one on the same context: only the outermost one clears.
         self.operations = 0
+        self.thread: int | None = None
 
 
 def registry_of(context: Any) -> LoaderRegistry:
@@ -82,6 +84,8 @@ def loaders_of_operation(context: Any) -> Iterator[None]:
         yield
         return
     registry = registry_of(context)
+    if not registry.operations:
+        registry.thread = get_ident()
     registry.operations += 1
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 from dbopt.exceptions import LoaderContractError
@@ -11,32 +12,55 @@ from dbopt.exceptions import LoaderContractError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def batch(function: Callable[..., Sequence[Any]]) -> Callable[..., Any]:
+def batch(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a resolver of a whole column: called once with all parents that reached the field together.
 
     ``function(parents, info, **arguments)`` returns one value a parent, in their order; a value that is an exception is
-    an error of its parent only. Under another executor it gets one parent a call.
+    an error of its parent only. It may be ``async def`` in `AsyncGraphQLView`.
+    Under another executor it gets one parent a call.
     """
+    column, single = (_awaited if iscoroutinefunction(function) else _called)(function)
+    single.batch_resolve = column  # type: ignore[attr-defined]
+    return single
 
+
+def _called(function: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def column(parents: Sequence[Any], info: Any, _column: Any, **arguments: Any) -> list[Any]:
-        values = function(parents, info, **arguments)
-        if not isinstance(values, (list, tuple)) or len(values) != len(parents):
-            got = f"{len(values)} values" if isinstance(values, (list, tuple)) else type(values).__name__
-            raise LoaderContractError(
-                f"{function.__qualname__} is a @batch resolver: it must return a list of {len(parents)} values, "
-                f"one a parent, not {got}."
-            )
-        return list(values)
+        return _checked(function, function(parents, info, **arguments), len(parents))
 
     @wraps(function)
     def single(parent: Any, info: Any, **arguments: Any) -> Any:
-        (value,) = column([parent], info, None, **arguments)
-        if isinstance(value, Exception):
-            raise value
-        return value
+        return _only(column([parent], info, None, **arguments))
 
-    single.batch_resolve = column  # type: ignore[attr-defined]
-    return single
+    return column, single
+
+
+def _awaited(function: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    async def column(parents: Sequence[Any], info: Any, _column: Any, **arguments: Any) -> list[Any]:
+        return _checked(function, await function(parents, info, **arguments), len(parents))
+
+    @wraps(function)
+    async def single(parent: Any, info: Any, **arguments: Any) -> Any:
+        return _only(await column([parent], info, None, **arguments))
+
+    return column, single
+
+
+def _checked(function: Callable[..., Any], values: Any, count: int) -> list[Any]:
+    if not isinstance(values, (list, tuple)) or len(values) != count:
+        got = f"{len(values)} values" if isinstance(values, (list, tuple)) else type(values).__name__
+        raise LoaderContractError(
+            f"{function.__qualname__} is a @batch resolver: it must return a list of {count} values, "
+            f"one a parent, not {got}."
+        )
+    return list(values)
+
+
+def _only(values: list[Any]) -> Any:
+    (value,) = values
+    if isinstance(value, Exception):
+        raise value
+    return value
 
 
 def requires(*names: str) -> Callable[[F], F]:

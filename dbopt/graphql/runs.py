@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphql import ExecutionContext, FieldNode, GraphQLError, GraphQLObjectType, GraphQLResolveInfo
 
+from dbopt.graphql.awaitables import close
 from dbopt.graphql.batches import Batch, Cell, Cells, FieldColumn, Items, LazyInfo, PathReference
 from dbopt.graphql.columns import complete
 from dbopt.graphql.nulls import fail
@@ -84,12 +85,24 @@ class Run:
                 self._complete_column(*self.delivered.popleft())
             elif self.settled:
                 self._complete_settled()
-            elif not run_next_job():
+            elif not run_next_job() and not self.wait():
                 break
         if self.pending:
             raise GraphQLError(
                 f"{self.pending} promise(s) were never settled: nothing is left to run that could settle them."
             )
+
+    def accept(self, awaitable: Any, waiter: Cell | FieldColumn) -> Exception | None:
+        """Take what a resolver returned for later, or return why not: a thread cannot await. For subclasses that can."""
+        close(awaitable)
+        return TypeError(
+            f"The resolver of {waiter.field.coordinate} returned an awaitable, which this view cannot wait for. "
+            "Make the resolver synchronous, or use AsyncGraphQLView."
+        )
+
+    def wait(self) -> bool:
+        """Called when nothing else is left: settle something and return True, or return False. For subclasses."""
+        return False
 
     def checkpoint(self, batch: Batch) -> None:
         """Called before each batch. For subclasses: raise GraphQLError to end the operation."""
@@ -128,6 +141,9 @@ class Run:
             values: list[Any] | None = field.batch_resolve(sources, info, column, **self._arguments(field))  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001  # user code: an error of this field, for all its parents
             return [error] * len(sources)
+        if hasattr(values, "__await__"):
+            refusal = self.accept(values, column)
+            return None if refusal is None else [refusal] * len(sources)
         return values
 
     def _resolve_each(

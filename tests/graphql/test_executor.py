@@ -217,7 +217,7 @@ def test_coroutine_is_a_clear_error_and_is_closed():
         (
             (
                 "The resolver of Query.a returned an awaitable, which this view cannot wait for. "
-                "Make the resolver synchronous."
+                "Make the resolver synchronous, or use AsyncGraphQLView."
             ),
             ["a"],
         )
@@ -594,4 +594,9 @@ def test_thread_that_asks_a_loader_of_another_gets_an_error_of_its_field(count):
 
     result = run("type Query { a: Int }", "{ a }", resolvers={"Query.a": a})
 
-    assert messages(result) == [("Doubles belongs to another thread. Take one from this thread's own context.", ["a"])]
+    assert messages(result) == [
+        (
+            "Doubles belongs to another thread. Take one from this thread's own context; a coroutine of its operation calls it by sync_to_async.",
+            ["a"],
+        )
+    ]

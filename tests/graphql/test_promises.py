@@ -163,7 +163,13 @@ def test_stock_loader_is_emptied_in_another_thread_but_ours_refuses():
     thread.start()
     thread.join()
 
-    assert errors == ["Doubles belongs to another thread. Take one from this thread's own context."] * 4
+    assert (
+        errors
+        == [
+            "Doubles belongs to another thread. Take one from this thread's own context; a coroutine of its operation calls it by sync_to_async."
+        ]
+        * 4
+    )
     assert loader.load(1).get() == "mine"
 
 
