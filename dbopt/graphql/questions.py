@@ -75,7 +75,7 @@ def findings_of(schema: GraphQLSchema, question: Question, *, often: int, settin
             databases=question.databases,
             operation_name=question.operation,
         )
-    repeated = [row for row in found.repeated(often) if not row.fields or row.fields.keys() - settings.check_exceptions]
+    repeated = [row for row in found.repeated(often) if not row.askers or row.askers.keys() - settings.check_exceptions]
     return [*_failed(question, result), *(_repeated(question, row) for row in repeated)]
 
 
@@ -131,12 +131,12 @@ def _failed(question: Question, result: ExecutionResult) -> list[Finding]:
 
 
 def _repeated(question: Question, row: TracedStatement) -> Finding:
-    fields = ", ".join(sorted(row.fields, key=lambda name: -row.fields[name])) or "a loader"
+    askers = ", ".join(sorted(row.askers, key=lambda name: -row.askers[name])) or "the operation"
     callers = ", ".join(sorted(row.callers, key=lambda name: -row.callers[name])[:3])
     text = row.text if len(row.text) <= _TEXT else f"{row.text[:_TEXT]}..."
     return Finding(
-        f"{question.name}: {fields} asked {row.count} times{f' ({callers})' if callers else ''}: {text}",
+        f"{question.name}: {askers} asked {row.count} times{f' ({callers})' if callers else ''}: {text}",
         hint="Put a loader behind the field, or resolve all parents at once with @batch.",
-        obj=fields,
+        obj=askers,
         id="dbopt.W406",
     )

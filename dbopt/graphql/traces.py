@@ -14,6 +14,7 @@ from graphql import DocumentNode, ExecutionContext, ExecutionResult, GraphQLSche
 from dbopt.graphql.executor import DboptExecutionContext
 from dbopt.graphql.runs import Run
 from dbopt.monitoring.origins import find_caller
+from dbopt.signals import batch_loaded
 from dbopt.statements import read_statement
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class TracedStatement:
 
     Attributes:
         text: normalised: no parameter, no literal.
-        fields: ``Type.field`` -> how often it asked; loaders ask for many fields at once, and are not among them.
+        askers: how often each asked: ``Type.field``, or ``loader X`` for what a loader sent for many fields at once.
         callers: ``path:line`` -> how often.
     """
 
@@ -35,7 +36,7 @@ class TracedStatement:
     fingerprint: str
     text: str
     count: int
-    fields: dict[str, int]
+    askers: dict[str, int]
     callers: dict[str, int]
 
 
@@ -45,6 +46,7 @@ class Trace:
     def __init__(self) -> None:
         self.statements: dict[tuple[str, str], TracedStatement] = {}
         self.field: str | None = None
+        self._of_loaders: list[TracedStatement] = []
 
     def __call__(self, run: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
         """Count a statement, then run it: an execute wrapper."""
@@ -58,10 +60,19 @@ class Trace:
             row.count += 1
             caller = find_caller(2)
             if self.field is not None:
-                row.fields[self.field] = row.fields.get(self.field, 0) + 1
+                row.askers[self.field] = row.askers.get(self.field, 0) + 1
+            else:
+                self._of_loaders.append(row)
             if caller is not None:
                 row.callers[caller[0]] = row.callers.get(caller[0], 0) + 1
         return run(sql, params, many, context)
+
+    def name_loader(self, *, loader: str, **_: Any) -> None:
+        """Name who has sent what no field asked for: a receiver of `batch_loaded`, which comes after the statements."""
+        asker = f"loader {loader}"
+        for row in self._of_loaders:
+            row.askers[asker] = row.askers.get(asker, 0) + 1
+        self._of_loaders.clear()
 
     def repeated(self, often: int) -> list[TracedStatement]:
         """Return the statements that were executed so often, the most frequent first."""
@@ -156,8 +167,10 @@ def _watched(found: Trace) -> Iterator[None]:
     for connection in watched:
         # By hand: Django's execute_wrapper() takes away whatever is last at its end, which may be another's.
         connection.execute_wrappers.append(found)
+    batch_loaded.connect(found.name_loader, weak=False)
     try:
         yield
     finally:
+        batch_loaded.disconnect(found.name_loader)
         for connection in watched:
             connection.execute_wrappers.remove(found)

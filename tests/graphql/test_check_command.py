@@ -20,7 +20,7 @@ from django.urls import include, path
 from graphene_django import DjangoListField, DjangoObjectType
 from graphene_django.registry import Registry
 
-from dbopt.graphql import GraphQLView, KeysetConnectionField, RelatedLoader, batch, optimize
+from dbopt.graphql import DataLoader, GraphQLView, KeysetConnectionField, RelatedLoader, batch, optimize
 from dbopt.tenancy import current_tenant, require_tenant
 from tests.testapp.models import Author, Book, Publisher
 
@@ -29,6 +29,11 @@ REGISTRY = Registry()
 
 class AuthorBooks(RelatedLoader):
     relation = Author.books
+
+
+class Counts(DataLoader):
+    def batch_load(self, keys):
+        return [Book.objects.filter(author=key).count() for key in keys]
 
 
 class BookNode(DjangoObjectType):
@@ -41,6 +46,7 @@ class BookNode(DjangoObjectType):
 class AuthorNode(DjangoObjectType):
     slow = graphene.Int()
     quick = graphene.Int()
+    counted = graphene.Int()
     loaded = graphene.List(BookNode, limit=graphene.Int(default_value=5))
 
     class Meta:
@@ -54,6 +60,9 @@ class AuthorNode(DjangoObjectType):
     @batch
     def resolve_quick(parents, info):  # noqa: N805
         return [len(found) for found in [list(Book.objects.filter(author__in=parents))] for _ in parents]
+
+    def resolve_counted(self, info):
+        return Counts(info.context).load(self.pk)
 
     def resolve_loaded(self, info, limit):
         return AuthorBooks(info.context).load(self.pk)
@@ -252,6 +261,12 @@ def test_trace_of_loaders_and_batches_finds_nothing(authors, document):
     assert trace(document("{ authors { nodes { name quick loaded { title author { name } } } } }")) == (
         0, "Nothing found.\n", "",
     )  # fmt: skip
+
+
+def test_trace_names_the_loader_that_asks_in_a_loop(authors, document):
+    code, output, _ = trace(document("{ authors { nodes { counted } } }"))
+
+    assert (code, "loader Counts asked 8 times (tests/graphql/test_check_command.py:" in output) == (1, True)
 
 
 def test_trace_takes_threshold_variables_and_operation(authors, document):
