@@ -1,4 +1,4 @@
-"""System checks: settings that are wrong, graph declarations that contradict each other, an unfit cache."""
+"""System checks: settings that are wrong, graph declarations that contradict each other, an unfit cache, orders without an index."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dbopt.cache.checks import check_cache, check_cache_deployment, check_cache_
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import ConfigurationError
 from dbopt.neo4j.schema.conflicts import check_graph_schemas
+from dbopt.pagination.checks import check_declared_orders
 
 if TYPE_CHECKING:
     from django.apps import AppConfig
@@ -24,6 +25,7 @@ def register_checks() -> None:
     register(check_cache_deployment, "dbopt", Tags.caches, deploy=True)
     # Each `migrate` runs the checks of databases; what it cannot change and nobody reads there is for deployments.
     register(check_cache_server, Tags.database, deploy=True)
+    register(check_declared_orders, "dbopt", Tags.models)
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
