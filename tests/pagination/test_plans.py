@@ -6,9 +6,12 @@ import json
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from dbopt.pagination import keyset_page
+from dbopt.pagination.order import order_of
+from dbopt.testing import assert_uses_index
 from tests.testapp.models import Author, Book
 
 pytestmark = pytest.mark.django_db
@@ -22,13 +25,16 @@ def long_list():
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO testapp_book (key, title, author_id, price, pages, data)
-            SELECT gen_random_uuid(), 'book ' || n, %s, 0, n / 7, '{}' FROM generate_series(1, %s) AS n
+            INSERT INTO testapp_book (key, title, author_id, price, pages, data, rating)
+            SELECT gen_random_uuid(), 'book ' || n, %s, n %% 11, n / 7, '{}', CASE WHEN n %% 5 > 0 THEN n %% 100 END
+            FROM generate_series(1, %s) AS n
             """,
             [author.pk, ROWS],
         )
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("CREATE INDEX test_book_pages ON testapp_book (pages DESC, id DESC)")
+        cursor.execute("CREATE INDEX test_book_mixed ON testapp_book (rating, price DESC, id DESC)")
+        cursor.execute("CREATE INDEX test_book_nulls ON testapp_book (rating DESC NULLS LAST, id DESC)")
         cursor.execute("ANALYZE testapp_book")
 
 
@@ -43,6 +49,12 @@ def scan_of(plan):
     while "Plans" in plan:
         (plan,) = plan["Plans"]
     return plan
+
+
+def nodes_of(plan):
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes_of(below)
 
 
 def buffers(plan):
@@ -102,3 +114,52 @@ def test_look_behind_is_one_index_range_of_one_row(long_list, depth):
     assert scan_of(plan)["Index Name"] == "test_book_pages"
     assert scan_of(plan)["Index Cond"].startswith("(ROW(pages, id) > ")
     assert buffers(plan) <= 10
+
+
+ORDERS = {
+    "test_book_pages": ["-pages"],
+    "test_book_mixed": ["rating", "-price"],
+    "test_book_nulls": [F("rating").desc(nulls_last=True)],
+}
+
+
+# Every fifth book has no rating: places before, at and behind the first of them.
+DEPTHS = (0, 100, 10_000, 15_900, 16_100, 19_000)
+
+
+@pytest.mark.parametrize("index", ORDERS)
+def test_page_of_any_order_reads_little_more_than_itself(long_list, index):
+    for is_backward in (False, True):
+        for depth in (None, *DEPTHS):
+            after = None if depth is None else place_of(index, depth, is_backward=is_backward)
+            place = {"last": 100, "before": after} if is_backward else {"first": 100, "after": after}
+            page = keyset_page(Book.objects.all(), order_by=ORDERS[index], **place)
+            (statement,) = statements_of(lambda page=page: page.rows)
+            nodes = list(nodes_of(plan_of(statement)))
+
+            assert_uses_index((statement, ()), index, allow_sort=True, disable=())
+            assert {node["Index Name"] for node in nodes if "Index Name" in node} == {index}
+            assert not [node for node in nodes if "Filter" in node or node["Node Type"] == "Seq Scan"]
+            # The rows of one rating are found in the order of the other keys; a sort puts them among the other ranges.
+            assert all(node["Actual Rows"] <= 101 * 3 for node in nodes)
+            assert buffers(nodes[0]) <= 350
+
+
+@pytest.mark.parametrize("index", ORDERS)
+def test_look_behind_of_any_order_reads_a_row_a_range(long_list, index):
+    for depth in DEPTHS[1:]:
+        after = place_of(index, depth, is_backward=False)
+        page = keyset_page(Book.objects.all(), order_by=ORDERS[index], first=1, after=after)
+        assert len(page.rows) == 1
+
+        (statement,) = statements_of(lambda page=page: page.has_previous)
+        plan = plan_of(statement)
+
+        assert {node["Index Name"] for node in nodes_of(plan) if "Index Name" in node} == {index}
+        assert buffers(plan) <= 20
+
+
+def place_of(index, depth, *, is_backward):
+    order = order_of(Book.objects.all(), ORDERS[index])
+    row = order.sort(Book.objects.all(), is_backward=is_backward)[depth]
+    return keyset_page(Book.objects.all(), order_by=ORDERS[index]).cursor(row)
