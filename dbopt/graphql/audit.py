@@ -57,6 +57,11 @@ class SchemaField:
         """``Type.field``."""
         return f"{self.parent.name}.{self.name}"
 
+    @property
+    def is_batched(self) -> bool:
+        """Whether all parents are resolved at once."""
+        return getattr(self.definition.resolve, "batch_resolve", None) is not None
+
 
 def audit(schema: GraphQLSchema, options: GraphQLSettings, *, declared: Collection[str] = ()) -> list[Finding]:
     """Return the findings about a schema, in the order of its fields.
@@ -123,7 +128,7 @@ def _unknown_coordinates(fields: list[SchemaField], options: GraphQLSettings) ->
             f'DBOPT["GRAPHQL"]["{key}"] names {name}, which is no {"list of rows" if key == "LIST_SIZES" else "field"}.',
             hint="Correct the name (Type.field, as clients write it), or remove the entry.",
             obj=name,
-            id="dbopt.W402",
+            id="dbopt.W502",
         )
         for key, names in faults.items()
         for name in names
@@ -139,7 +144,7 @@ def _bare_relations(fields: list[SchemaField], options: GraphQLSettings) -> list
         and not each.sources
         and is_row(each.parent)
         and is_row(get_named_type(each.definition.type))
-        and getattr(each.definition.resolve, "batch_resolve", None) is None
+        and not each.is_batched
         and each.coordinate not in options.check_exceptions
     ]
     if not bare:
@@ -149,7 +154,7 @@ def _bare_relations(fields: list[SchemaField], options: GraphQLSettings) -> list
             f"{_listed(bare)} {'ask' if len(bare) > 1 else 'asks'} for each row of a list: no loader stands behind.",
             hint="schema = optimize(graphene.Schema(...)), of dbopt.graphql.",
             obj=bare[0],
-            id="dbopt.W408",
+            id="dbopt.W508",
         )
     ]
 
@@ -169,10 +174,10 @@ def _unbounded(each: SchemaField, options: GraphQLSettings) -> list[Finding]:
             f"Use KeysetConnectionField, or bound it: LIST_SIZES = {{{each.coordinate!r}: 100}}. "
             "REQUIRE_PAGINATION refuses what is left."
         )
-    if not is_open or _is_allowed(each.sources, "W401"):
+    if not is_open or _is_allowed(each.sources, "W501"):
         return []
     optional = f": {' and '.join(sizes)} may be left out" if sizes else ""
-    return [Finding(f"{each.coordinate} gives all rows{optional}.", hint=fix, obj=each.coordinate, id="dbopt.W401")]
+    return [Finding(f"{each.coordinate} gives all rows{optional}.", hint=fix, obj=each.coordinate, id="dbopt.W501")]
 
 
 def _is_given(argument: GraphQLArgument) -> bool:
@@ -181,42 +186,41 @@ def _is_given(argument: GraphQLArgument) -> bool:
 
 def _max_limit(definition: GraphQLField) -> Any:
     """Return the limit of a `DjangoConnectionField`: the one number that graphene-django binds to its resolver."""
-    bound = getattr(definition.resolve, "args", ())
+    # `optimize` puts a resolver of its own around it.
+    bound = getattr(getattr(definition.resolve, "stock", definition.resolve), "args", ())
     numbers = [value for value in bound if isinstance(value, int) and not isinstance(value, bool)]
     return numbers[0] if numbers else None
 
 
 def _asking(each: SchemaField) -> list[Finding]:
-    if getattr(each.definition.resolve, "batch_resolve", None) is not None:
-        return []
+    is_per_row = each.is_repeated and not each.is_root and not each.is_batched
     model = getattr(getattr(getattr(each.parent, "graphene_type", None), "_meta", None), "model", None)
     found: list[Finding] = []
-    loops = [asking for source in each.sources for asking in queries_in_loops(source, model)]
-    loops += [
-        asking for outer in each.sources for called in reached(outer.called) for asking in queries_in_loops(called)
+    loops = [
+        asking
+        for source in reached(each.sources)
+        for asking in queries_in_loops(source, model if source in each.sources else None)
     ]
-    per_row = []
-    if each.is_repeated and not each.is_root:
-        per_row = [asking for source in each.sources for asking in all_queries(source, model)]
-    if loops and not _is_allowed(each.sources, "W405"):
+    per_row = [asking for source in each.sources if is_per_row for asking in all_queries(source, model)]
+    if loops and not _is_allowed(each.sources, "W505"):
         found.append(
             _finding(
-                each, "W405", "asks in a loop", loops,
+                each, "W505", "asks in a loop", loops,
                 "Ask once for all (filter(pk__in=...), bulk_create), or load_many(keys) of a loader.",
             )
         )  # fmt: skip
-    elif per_row and not _is_allowed(each.sources, "W404"):
+    elif per_row and not _is_allowed(each.sources, "W504"):
         found.append(
             _finding(
-                each, "W404", f"asks for each {each.parent.name} of a list", per_row,
+                each, "W504", f"asks for each {each.parent.name} of a list", per_row,
                 "Use a loader, or @batch for all parents at once. "
                 "Where the rows are sure to be loaded already (select_related, prefetch_related), say so in a comment.",
             )
         )  # fmt: skip
-    if each.is_repeated and not each.is_root and is_connection(each.definition):
+    if is_per_row and is_connection(each.definition):
         message = f"{each.coordinate} asks for a page, and counts, for each {each.parent.name} of a list."
         hint = "Use a RelatedLoader with a limit."
-        found.append(Finding(message, hint=hint, obj=each.coordinate, id="dbopt.W404"))
+        found.append(Finding(message, hint=hint, obj=each.coordinate, id="dbopt.W504"))
     return found
 
 
@@ -224,10 +228,10 @@ def _writing(each: SchemaField, declared: Collection[str]) -> list[Finding]:
     if not each.is_mutation:
         return []
     found = unseen_writes(reached(each.sources), declared=declared)
-    if not found or _is_allowed(each.sources, "W403"):
+    if not found or _is_allowed(each.sources, "W503"):
         return []
     hint = "Put it into `with writes(Model):`, or call invalidate(...) after it, of dbopt.cache."
-    return [_finding(each, "W403", "writes what no observer sees, as it seems", found, hint)]
+    return [_finding(each, "W503", "writes what no observer sees, as it seems", found, hint)]
 
 
 def _finding(each: SchemaField, code: str, fault: str, found: list[Asking], hint: str) -> Finding:

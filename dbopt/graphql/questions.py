@@ -125,7 +125,7 @@ def _failed(question: Question, result: ExecutionResult) -> list[Finding]:
             f"{question.name}: {len(result.errors)} errors in the answer, the first at {place} ({kind}).",
             hint="What lies behind an error was not run. Ask as a user (--user, --tenant) who may see it.",
             obj=question.name,
-            id="dbopt.W407",
+            id="dbopt.W507",
         )
     ]
 
@@ -138,5 +138,5 @@ def _repeated(question: Question, row: TracedStatement) -> Finding:
         f"{question.name}: {askers} asked {row.count} times{f' ({callers})' if callers else ''}: {text}",
         hint="Put a loader behind the field, or resolve all parents at once with @batch.",
         obj=askers,
-        id="dbopt.W406",
+        id="dbopt.W506",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,7 @@ def queries_in_loops(source: Source, model: type[Model] | None = None) -> Iterat
             yield Asking(source, f"{ast.unparse(node.func)}()", source.line(node))
 
 
-def _queries(source: Source, nodes: Any, model: type[Model] | None) -> Iterator[Asking]:
+def _queries(source: Source, nodes: Iterable[ast.AST], model: type[Model] | None) -> Iterator[Asking]:
     for node in nodes:
         if _asks(source, node, model):
             yield Asking(source, ast.unparse(node), source.line(node))

@@ -54,7 +54,7 @@ class Source:
         return f"{self.where.rpartition(':')[0]}:{getattr(node, 'lineno', 0)}"
 
     def allows(self, code: str) -> bool:
-        """Say whether a comment ``# dbopt: allow W404 reason`` speaks of a finding; without a reason it does not count."""
+        """Say whether a comment ``# dbopt: allow W504 reason`` speaks of a finding; without a reason it does not count."""
         return any(found == code and reason for found, reason in _ALLOWED.findall(self.text))
 
     def value(self, node: ast.AST) -> Any:
@@ -109,21 +109,27 @@ def _sources(resolver: Any, seen: set[Any], depth: int) -> Iterator[Source]:
 
 
 def _functions(thing: Any, seen: set[int]) -> Iterator[tuple[FunctionType, type | None]]:
-    """Take a resolver apart: partials, decorators, bound methods."""
+    """Take a resolver apart: partials, decorators, bound methods, objects that are called and hold functions."""
     if id(thing) in seen:
         return
     seen.add(id(thing))
-    if isinstance(thing, partial):
-        for part in (thing.func, *thing.args, *thing.keywords.values()):
-            yield from _functions(part, seen)
+    if isinstance(thing, FunctionType):
+        yield thing, None
     elif isinstance(thing, MethodType):
         yield from _methods(thing)
-    elif isinstance(thing, FunctionType):
-        yield thing, None
-        inner = [_content(cell) for cell in thing.__closure__ or ()]
-        for part in (getattr(thing, "__wrapped__", None), *inner):
-            if isinstance(part, (FunctionType, MethodType, partial)):
-                yield from _functions(part, seen)
+    for part in _parts(thing):
+        if isinstance(part, (FunctionType, MethodType, partial)):
+            yield from _functions(part, seen)
+
+
+def _parts(thing: Any) -> list[Any]:
+    if isinstance(thing, partial):
+        return [thing.func, *thing.args, *thing.keywords.values()]
+    if isinstance(thing, FunctionType):
+        return [getattr(thing, "__wrapped__", None), *map(_content, thing.__closure__ or ())]
+    if isinstance(thing, (MethodType, type)):
+        return []
+    return [*vars(thing).values()] if hasattr(thing, "__dict__") else []
 
 
 def _methods(method: MethodType) -> Iterator[tuple[FunctionType, type | None]]:

@@ -79,6 +79,7 @@ class AuthorNode(DjangoObjectType):
     arrow = graphene.Int(resolver=lambda author, info: author.books.count())
     loaded = graphene.List(BookNode)
     batched = graphene.Int()
+    batched_in_vain = graphene.Int()
     plain = graphene.String()
     allowed = graphene.Int()
     unreasoned = graphene.Int()
@@ -114,15 +115,19 @@ class AuthorNode(DjangoObjectType):
         found = dict(Book.objects.values_list("author", "pages"))
         return [found.get(parent.pk) for parent in parents]
 
+    @batch
+    def resolve_batched_in_vain(parents, info):  # noqa: N805
+        return [Book.objects.filter(author=parent).count() for parent in parents]
+
     def resolve_plain(self, info):
         return self.name.upper().strip().replace("A", "objects")
 
-    # dbopt: allow W404 the list prefetches books
+    # dbopt: allow W504 the list prefetches books
     def resolve_allowed(self, info):
         return len(self.books.all())
 
     def resolve_unreasoned(self, info):
-        return len(self.books.all())  # dbopt: allow W404
+        return len(self.books.all())  # dbopt: allow W504
 
 
 class PublisherNode(DjangoObjectType):
@@ -251,7 +256,7 @@ def by_a_helper(root, info):
     raw_connection(root, info)
 
 
-# dbopt: allow W403 nothing that is cached reads this table
+# dbopt: allow W503 nothing that is cached reads this table
 def allowed(root, info):
     connection.connection.execute("UPDATE testapp_book SET title = 'x'")
 
@@ -286,7 +291,7 @@ def found(code, schema=SCHEMA, *, declared=(), **options):
 
 
 def test_lists_without_a_limit():
-    assert found("W401") == {
+    assert found("W501") == {
         "Query.allAuthors": "Query.allAuthors gives all rows.",
         "Query.someAuthors": "Query.someAuthors gives all rows: limit may be left out.",
         "Query.tags": "Query.tags gives all rows.",
@@ -296,10 +301,10 @@ def test_lists_without_a_limit():
 
 
 def test_bounds_and_exceptions_of_the_settings():
-    assert found("W401", require_pagination=True) == {}
-    assert set(found("W401", max_list_size=100)) == {"Query.openBooks"}
-    assert "Query.tags" not in found("W401", list_sizes={"Query.tags": 5})
-    assert "Query.tags" not in found("W401", check_exceptions={"Query.tags": "there are five"})
+    assert found("W501", require_pagination=True) == {}
+    assert set(found("W501", max_list_size=100)) == {"Query.openBooks"}
+    assert "Query.tags" not in found("W501", list_sizes={"Query.tags": 5})
+    assert "Query.tags" not in found("W501", check_exceptions={"Query.tags": "there are five"})
 
 
 def test_settings_that_name_nothing():
@@ -308,7 +313,7 @@ def test_settings_that_name_nothing():
         "check_exceptions": {"Query.nope": "x", "Query.tags": "x"},
     }
 
-    assert found("W402", **options) == {
+    assert found("W502", **options) == {
         "Query.words": 'DBOPT["GRAPHQL"]["LIST_SIZES"] names Query.words, which is no list of rows.',
         "Query.nope": 'DBOPT["GRAPHQL"]["CHECK_EXCEPTIONS"] names Query.nope, which is no field.',
     }
@@ -317,7 +322,7 @@ def test_settings_that_name_nothing():
 def test_resolvers_that_ask_for_each_row_of_a_list():
     shown = {
         coordinate: re.findall(r"(?:: |, )(\S.*?) \(tests/graphql/test_audit\.py:\d+\)", message)
-        for coordinate, message in found("W404").items()
+        for coordinate, message in found("W504").items()
     }
 
     assert shown == {
@@ -334,22 +339,22 @@ def test_resolvers_that_ask_for_each_row_of_a_list():
 
 
 def test_message_shows_what_asks_and_where():
-    (line,) = re.findall(r"tests/graphql/test_audit\.py:(\d+)", found("W404")["AuthorNode.helped"])
+    (line,) = re.findall(r"tests/graphql/test_audit\.py:(\d+)", found("W504")["AuthorNode.helped"])
     lines = Path(__file__).read_text().splitlines()
     assert lines[int(line) - 1] == "    return Book.objects.filter(author=author).count()"
-    assert found("W404")["AuthorNode.related"].startswith(
+    assert found("W504")["AuthorNode.related"].startswith(
         "AuthorNode.related asks for each AuthorNode of a list: self.books (tests/graphql/test_audit.py:"
     )
-    assert found("W404")["AuthorNode.pages"] == (
+    assert found("W504")["AuthorNode.pages"] == (
         "AuthorNode.pages asks for a page, and counts, for each AuthorNode of a list."
     )
 
 
 def test_resolvers_that_ask_in_a_loop():
-    messages = found("W405")
+    messages = found("W505")
 
     assert set(messages) == {
-        "Query.loop", "Query.whileLoop", "Query.comprehension", "Query.helperLoop", "Query.waiting", "Query.saving",
+        "Query.loop", "Query.whileLoop", "Query.comprehension", "Query.helperLoop", "Query.waiting", "Query.saving", "AuthorNode.batchedInVain",
     }  # fmt: skip
     assert messages["Query.waiting"].startswith(
         "Query.waiting asks in a loop: Names(info.context).load(pk).get() (tests/graphql/test_audit.py:"
@@ -358,7 +363,7 @@ def test_resolvers_that_ask_in_a_loop():
 
 
 def test_mutations_that_write_unseen():
-    messages = found("W403")
+    messages = found("W503")
 
     assert set(messages) == {
         f"Mutation.{name}"
@@ -375,21 +380,62 @@ def test_mutations_that_write_unseen():
 
 
 def test_functions_whose_writes_are_declared_are_seen():
-    assert {"Mutation.procedure", "Mutation.call"}.isdisjoint(found("W403", declared={"touch_book"}))
+    assert {"Mutation.procedure", "Mutation.call"}.isdisjoint(found("W503", declared={"touch_book"}))
 
 
 def test_optimised_schema_has_loaders_and_is_read_alike():
     schema = graphene.Schema(query=Query, mutation=Mutation)
-    before = found("W404", schema)
+    before = found("W504", schema)
 
-    assert found("W408", schema) == {
+    assert found("W508", schema) == {
         "BookNode.author": "BookNode.author asks for each row of a list: no loader stands behind."
     }
-    assert found("W408", optimize(schema)) == {}
-    assert found("W404", schema) == before
+    open_lists = found("W501", schema)
+    assert found("W508", optimize(schema)) == {}
+    assert found("W504", schema) == before
+    assert found("W501", schema) == open_lists
 
 
-@pytest.mark.parametrize("code", ["W403", "W404", "W405"])
+def test_connection_over_a_relation_is_open_only_without_a_limit_and_optimised_has_a_loader():
+    registry_of = Registry()
+
+    class Titles(DjangoObjectType):
+        class Meta:
+            model = Book
+            fields = ("title",)
+            interfaces = (relay.Node,)
+            registry = registry_of
+
+    class Writer(DjangoObjectType):
+        books = DjangoConnectionField(Titles)
+
+        class Meta:
+            model = Author
+            fields = ("id",)
+            registry = registry_of
+
+    class Root(graphene.ObjectType):
+        writers = KeysetConnectionField(Writer, order_by="id")
+
+    schema = graphene.Schema(query=Root)
+    assert (set(found("W501", schema)), set(found("W504", schema))) == (set(), {"Writer.books"})
+    optimize(schema)
+    assert (set(found("W501", schema)), set(found("W504", schema))) == (set(), set())
+
+
+def test_resolvers_of_keyset_connections_are_read():
+    class Root(graphene.ObjectType):
+        authors = KeysetConnectionField(AuthorNode, order_by="id")
+
+        def resolve_authors(self, info):
+            for name in ["a", "b"]:
+                Author.objects.filter(name=name)
+            return Author.objects.all()
+
+    assert set(found("W505", graphene.Schema(query=Root))) == {"Root.authors"}
+
+
+@pytest.mark.parametrize("code", ["W503", "W504", "W505"])
 def test_exception_silences_a_field(code):
     (first, *_) = found(code)
 

@@ -164,10 +164,10 @@ def test_findings_are_shown_with_what_to_do():
 
     slow, rename = output.splitlines()[0], output.splitlines()[2]
     assert slow.startswith(
-        "dbopt.W404  AuthorNode.slow asks for each AuthorNode of a list: Book.objects (tests/graphql/"
+        "dbopt.W504  AuthorNode.slow asks for each AuthorNode of a list: Book.objects (tests/graphql/"
     )
     assert output.splitlines()[1].startswith("            Use a loader, or @batch for all parents at once.")
-    assert rename.startswith("dbopt.W405  Mutation.rename asks in a loop:") or "W401" in output
+    assert rename.startswith("dbopt.W505  Mutation.rename asks in a loop:") or "W501" in output
     assert (code, message) == (1, f"{output.count('dbopt.W')} findings.")
 
 
@@ -178,7 +178,7 @@ def test_tidy_schema_has_none():
 def test_json_has_one_object_a_finding():
     _, output, _ = check("--section", "graphql", "--schema", f"{HERE}.SCHEMA", "--json")
 
-    row = next(row for row in json.loads(output)["findings"] if row["id"] == "dbopt.W404")
+    row = next(row for row in json.loads(output)["findings"] if row["id"] == "dbopt.W504")
     assert sorted(row) == ["hint", "id", "level", "message", "subject"]
     assert (row["level"], row["subject"]) == (30, "AuthorNode.slow")
 
@@ -189,8 +189,8 @@ def test_served_schemas_are_found_once_each():
     with served(TIDY), override_settings(GRAPHENE={"SCHEMA": f"{HERE}.TIDY"}):
         assert findings("--section", "graphql") == []
 
-    assert ("dbopt.W401", "Open.books") in found
-    assert ("dbopt.W404", "AuthorNode.slow") in found
+    assert ("dbopt.W501", "Open.books") in found
+    assert ("dbopt.W504", "AuthorNode.slow") in found
 
 
 def test_settings_are_checked_too():
@@ -250,7 +250,7 @@ def test_trace_names_the_field_that_repeats_a_statement(authors, document):
     assert (code, message) == (1, "1 finding.")
     line = output.splitlines()[0]
     assert line.startswith(
-        f"dbopt.W406  {document('{ authors { nodes { name slow } } }')}: AuthorNode.slow asked 8 times ("
+        f"dbopt.W506  {document('{ authors { nodes { name slow } } }')}: AuthorNode.slow asked 8 times ("
     )
     assert "tests/graphql/test_check_command.py:" in line
     assert 'FROM "testapp_book" WHERE' in line

@@ -38,7 +38,7 @@ examples:
 Source is read, not run: a loop or a write that is built at run time does not show. --trace counts what really happens.
 
 to say that a finding is all right, with the reason:
-  # dbopt: allow W404 the rows are always prefetched    a comment in the resolver, or in the line above it
+  # dbopt: allow W504 the rows are always prefetched    a comment in the resolver, or in the line above it
   DBOPT["GRAPHQL"]["CHECK_EXCEPTIONS"]                  {"Author.rank": "at most ten authors"}
   SILENCED_SYSTEM_CHECKS                                ["dbopt.W204"]
 
