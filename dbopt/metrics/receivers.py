@@ -11,7 +11,7 @@ from dbopt.metrics.registry import families
 from dbopt.metrics.samples import prepare_for_forks, sample_now_and_then
 from dbopt.metrics.series import graph_children, loader_label, prefix_children, query_children
 from dbopt.monitoring import tracker
-from dbopt.signals import batch_loaded, cache_invalidated, cache_read, cypher_executed
+from dbopt.signals import batch_loaded, cache_invalidated, cache_read, cypher_executed, observe
 
 if TYPE_CHECKING:
     from dbopt.monitoring.aggregate import Observation
@@ -23,10 +23,10 @@ def install() -> None:
     """Listen to the stores. Registers no metric yet; repeating it changes nothing."""
     if count_statement not in tracker.observers:
         tracker.observers.append(count_statement)
-    cypher_executed.connect(count_cypher, dispatch_uid=_UID)
-    cache_read.connect(count_cache_read, dispatch_uid=_UID)
-    cache_invalidated.connect(count_invalidation, dispatch_uid=_UID)
-    batch_loaded.connect(count_batch, dispatch_uid=_UID)
+    observe(cypher_executed, count_cypher)
+    observe(cache_read, count_cache_read)
+    observe(cache_invalidated, count_invalidation)
+    observe(batch_loaded, count_batch)
     prepare_for_forks()
     request_finished.connect(sample_now_and_then, dispatch_uid=_UID)
 

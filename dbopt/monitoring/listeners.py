@@ -6,14 +6,14 @@ from typing import Any
 
 from dbopt.monitoring.aggregate import NO_ROUTE, Observation, statistics_of_process
 from dbopt.monitoring.records import current_record
-from dbopt.signals import batch_loaded, cache_read, cypher_executed
+from dbopt.signals import batch_loaded, cache_read, cypher_executed, observe
 
 
 def install() -> None:
     """Listen. Repeating it changes nothing."""
-    cypher_executed.connect(count_cypher, dispatch_uid="dbopt.monitoring")
-    cache_read.connect(count_cache_read, dispatch_uid="dbopt.monitoring")
-    batch_loaded.connect(count_batch, dispatch_uid="dbopt.monitoring")
+    observe(cypher_executed, count_cypher)
+    observe(cache_read, count_cache_read)
+    observe(batch_loaded, count_batch)
 
 
 def count_cypher(  # noqa: PLR0913 - the arguments of the signal

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import redis
 from django.conf import settings
+from django.db.models.signals import post_init
 from django.test import override_settings
 
 from dbopt.cache import cached_query, statistics
@@ -20,7 +21,7 @@ from dbopt.cache.server.exchange import CacheServer, Look
 from dbopt.conf import dbopt_settings
 from tests.cache.conftest import DEADLINE, wait_until
 from tests.cache.valkeys import OwnValkey, Proxy
-from tests.testapp.models import Author
+from tests.testapp.models import Author, Book
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
 
@@ -35,6 +36,21 @@ def names():
 @cached_query(timeout=300, local=True, level="strict")
 def names_strictly():
     return list(Author.objects.order_by("name").values_list("name", flat=True))
+
+
+@cached_query(timeout=300, local=True)
+def authors():
+    return Author.objects.order_by("name")
+
+
+@cached_query(timeout=300, local=True)
+def data_of_books():
+    return list(Book.objects.values_list("data", flat=True))
+
+
+@cached_query(timeout=300)
+def shout():
+    return [name.upper() for name in names()]
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +108,13 @@ def warm(function, commands):
         return sent == []
 
     wait_until(asks_nobody, what="a hit of the local copy")
+
+
+def begin_anew():
+    """Forget the value, whose tokens stay; return its key."""
+    (key,) = [name for name in held() if ":v:" in name]
+    servers.server()._local.drop([key])
+    return key
 
 
 def hear_all():
@@ -224,11 +247,122 @@ def test_own_renewal_during_a_fetch_leaves_nothing(ada, commands, monkeypatch, t
 
 
 def test_objects_of_a_hit_are_the_callers_own(ada, commands):
+    """Also those of the hit that decodes what later ones copy."""
     warm(names, commands)
+    begin_anew()
 
-    names().append("Mallory")
+    for _ in range(3):
+        names().append("Mallory")
 
     assert names() == ["Ada"]
+
+
+def test_instances_of_a_hit_are_the_callers_own(ada, commands):
+    warm(authors, commands)
+    begin_anew()
+
+    for _ in range(3):
+        (found,) = authors()
+        found.name = "Mallory"
+
+    assert [found.name for found in authors()] == ["Ada"]
+
+
+def decodings(monkeypatch, function):
+    """Count how often a function's results are decoded."""
+    seen, decode = [], function._spec.decode
+    monkeypatch.setattr(function._spec, "decode", lambda payload: seen.append(1) or decode(payload))
+    return seen
+
+
+def test_result_is_decoded_once_for_all_hits(ada, commands, monkeypatch):
+    warm(authors, commands)
+    authors()
+    seen = decodings(monkeypatch, authors)
+
+    assert [authors() for _ in range(3)] == [[ada]] * 3
+    assert seen == []
+
+
+def test_result_with_changeable_parts_is_decoded_at_each_hit(ada, commands, monkeypatch):
+    Book.objects.create(title="Notes", author=ada, data={"pages": [1]})
+    warm(data_of_books, commands)
+    data_of_books()
+    seen = decodings(monkeypatch, data_of_books)
+
+    for _ in range(3):
+        (data,) = data_of_books()
+        data["pages"].append(2)
+
+    assert data_of_books() == [{"pages": [1]}]
+    assert len(seen) == 4
+
+
+def test_models_that_somebody_begins_to_watch_are_made_as_he_expects(ada, commands):
+    warm(authors, commands)
+    authors()
+    seen = []
+
+    def watch(*, instance, **_):
+        seen.append(instance.name)
+
+    post_init.connect(watch, sender=Author)
+    try:
+        assert authors() == [ada]
+    finally:
+        post_init.disconnect(watch, sender=Author)
+
+    assert seen == ["Ada"]
+
+
+def test_write_is_seen_after_many_hits(ada, commands, outside, other):
+    for function in (names, authors):
+        warm(function, commands)
+        function()
+        function()
+    assert all(held()[key][0].ready is not None for key in held() if ":v:" in key)
+
+    Author.objects.update(name="Grace")
+
+    assert names() == ["Grace"]
+    assert [found.name for found in authors()] == ["Grace"]
+
+
+def test_function_around_depends_on_what_a_copied_hit_depends_on(ada, commands, queries, outcomes):
+    warm(names, commands)
+    names()
+    assert shout() == ["ADA"]
+    with queries() as ran:
+        assert shout() == ["ADA"]
+    assert (ran, outcomes(shout)["hits"]) == ([], 1)
+
+    Author.objects.update(name="Grace")
+
+    assert shout() == ["GRACE"]
+
+
+def test_copy_is_checked_against_all_that_it_depends_on(ada, commands, outside, other):
+    """Also for a caller that has not learned yet what that is."""
+    warm(names, commands)
+    outside.execute("UPDATE testapp_author SET name = 'Grace'")
+    other.renew([TAG])
+    wait_until(lambda: TAG not in held(), what="the message about the renewal")
+    assert any(":v:" in name for name in held())
+
+    names._spec.forget()
+
+    assert names() == ["Grace"]
+
+
+def test_caller_that_does_not_know_the_tables_keeps_no_copy(ada, commands):
+    names()
+    names._spec.forget()
+    servers.server()._local._track()
+    wait_until(lambda: servers.server()._local._is_told(time.monotonic()), what="the first answer to a PING")
+
+    assert names() == ["Ada"]
+
+    assert not any(":v:" in name for name in held())
 
 
 def test_connection_that_ends_empties_the_copy_and_is_opened_again(ada, commands, valkey, outside):
@@ -324,6 +458,21 @@ def test_items_are_kept_for_a_few_seconds(ada, commands, monkeypatch):
     assert sent == [["MGET"]]
 
 
+def test_what_is_made_ready_is_as_old_as_what_it_was_made_of(ada, commands):
+    warm(names, commands)
+    key = begin_anew()
+    names()
+    (look, size, began) = held()[key]
+    assert look.ready is None
+
+    names()
+
+    (grown, larger, since) = held()[key]
+    assert (grown.data, grown.tokens, since) == (look.data, look.tokens, began)
+    assert larger == size + grown.ready.mould.size
+    assert servers.server()._local._bytes == sum(size for _, size, _ in held().values())
+
+
 def test_server_that_is_not_asked_any_more_is_not_listened_to(tmp_path, ada, proxy, own_valkey, commands):
     """It still answers whoever is connected to it, and is not told of renewals any more."""
     second = OwnValkey(tmp_path / "second")
@@ -402,7 +551,7 @@ def wait_for_copy(server):
     def kept():
         look = server.look(value_key(), [TAG], local=True)
         server.keep(value_key(), look)
-        return server._local.look(value_key(), [TAG])
+        return server._local.look(value_key())
 
     wait_until(kept, what="a local copy")
     return kept()
@@ -422,7 +571,7 @@ def test_bytes_are_bounded_and_the_least_used_go_first(valkey, monkeypatch):
         before = tracemalloc.get_traced_memory()[0]
         for number in range(10_000):
             server.keep(value_key(number), Look(os.urandom(500), dict(token)))
-            assert server._local.look(value_key(), [TAG]) is not None
+            assert server._local.look(value_key()) is not None
         grown = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+import asyncio
+from contextvars import ContextVar, copy_context
 
 import pytest
+from asgiref.local import Local
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Permission, User
-from django.utils import translation
+from django.test import override_settings
+from django.utils import timezone, translation
+from django.utils.translation import trans_real
 
 from dbopt.cache import cached_query
+from dbopt.cache.functions import surroundings
 from dbopt.exceptions import ConfigurationError, UncacheableArgumentError
 from tests.testapp.models import Author
 
@@ -98,3 +104,70 @@ def test_unknown_names_are_refused(vary):
     wrong = "site" if vary == "site" else 5
     assert f"cached_query(vary={wrong!r})" in str(caught.value)
     assert "name 'language', 'timezone', 'permissions', or give a function without arguments" in str(caught.value)
+
+
+def of_django():
+    return translation.get_language(), timezone.get_current_timezone_name()
+
+
+class Elsewhere:
+    """What another version of asgiref could be: it keeps its values where nobody looks."""
+
+    def __init__(self):
+        self.__dict__["_place"] = Local()
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["_place"], name)
+
+    def __setattr__(self, name, value):
+        setattr(self._place, name, value)
+
+    def __delattr__(self, name):
+        delattr(self._place, name)
+
+
+@pytest.fixture(params=["installed", "another"])
+def asgiref(request, monkeypatch):
+    if request.param == "another":
+        monkeypatch.setattr(trans_real, "_active", Elsewhere())
+        monkeypatch.setattr(timezone, "_active", Elsewhere())
+
+
+def test_installed_asgiref_is_known(threads):
+    """Nothing was ever activated in a new thread."""
+    for module in (trans_real, timezone):
+        assert threads(surroundings._is_untouched, module).result()
+
+
+def test_language_and_zone_are_those_of_django(asgiref, threads):
+    seen = []
+
+    def check(*expected):
+        seen.append(expected)
+        assert surroundings.language_and_zone() == of_django() == expected
+
+    def check_all():
+        check("en-us", "UTC")
+        with translation.override("de"):
+            check("de", "UTC")
+            with timezone.override("Asia/Tokyo"):
+                check("de", "Asia/Tokyo")
+                with translation.override(None), timezone.override(None):
+                    check(None, "UTC")
+            threads(lambda: check("en-us", "UTC")).result()
+            copy_context().run(check, "de", "UTC")
+            asyncio.run(sync_to_async(check)("de", "UTC"))
+        check("en-us", "UTC")
+        translation.activate("fr")
+        check("fr", "UTC")
+        translation.deactivate()
+        check("en-us", "UTC")
+
+    # A new thread: nothing was ever activated there.
+    threads(check_all).result()
+    assert len(seen) == 10
+
+
+def test_language_and_zone_follow_the_settings(asgiref, threads):
+    with override_settings(LANGUAGE_CODE="nl", TIME_ZONE="Europe/Oslo"):
+        assert threads(surroundings.language_and_zone).result() == ("nl", "Europe/Oslo")

@@ -8,11 +8,11 @@ import pytest
 from django.dispatch import Signal
 
 from dbopt import signals
-from dbopt.signals import announce
+from dbopt.signals import announce, observe
 
 NAMES = {
     "query_executed", "cypher_executed", "cache_read", "cache_invalidated", "batch_loaded", "pool_event",
-    "connection_leaked", "n_plus_one_found",
+    "connection_leaked", "n_plus_one_found", "loader_unbatched",
 }  # fmt: skip
 
 
@@ -66,3 +66,32 @@ def test_an_unheard_signal_is_not_sent(monkeypatch):
     monkeypatch.setattr(unheard, "send_robust", lambda **facts: pytest.fail("sent"))
 
     announce(unheard, sender=None, name="films")
+
+
+def test_observers_are_called_before_receivers_once_each(listen):
+    signal, heard = Signal(), []
+
+    def watch(**facts):
+        heard.append(facts)
+
+    observe(signal, watch)
+    observe(signal, watch)
+    listen(signal, lambda **facts: heard.append("receiver"))
+    announce(signal, sender="sender", name="films")
+
+    assert heard == [{"name": "films"}, "receiver"]
+
+
+def test_an_error_in_an_observer_reaches_neither_caller_nor_other_observers(caplog):
+    signal, heard = Signal(), []
+
+    def broken(**facts):
+        raise ZeroDivisionError("in an observer")
+
+    observe(signal, broken)
+    observe(signal, lambda **facts: heard.append(facts["name"]))
+    with caplog.at_level(logging.ERROR, logger="dbopt.signals"):
+        announce(signal, sender=None, name="films")
+
+    assert heard == ["films"]
+    assert "ZeroDivisionError" in caplog.text

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from dbopt.cache.counters import HIT, MISS, OLD, STALE
 from dbopt.cache.functions.fills import Fill
@@ -24,11 +24,20 @@ from dbopt.cache.observation.recordings import running
 from dbopt.cache.values.codec import UndecodableError
 from dbopt.cache.values.entries import Entry, is_marker, unpack_entry
 from dbopt.cache.values.envelopes import Envelope, opened
+from dbopt.cache.values.moulds import Mould, mould_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbopt.cache.server.exchange import CacheServer, Look
+
+
+class _Ready(NamedTuple):
+    """What is kept with a look in the local copy: its entry, found to be valid, and what makes copies of the result."""
+
+    entry: Entry
+    mould: Mould | None
+    circumstances: tuple[float, bytes, str | None]
 
 
 class Call:
@@ -82,8 +91,6 @@ class Call:
         if look is None:
             return None
         found = self._found(look)
-        if found is not None and self._spec.local:
-            self._server.keep(self.key, look)
         if found is not None and not self._is_due():
             return found
         self.fill = self._prepare(look)
@@ -181,9 +188,13 @@ class Call:
     def _found(self, look: Look) -> Envelope | None:
         if not self._accept or look.data is None:
             return None
+        if look.ready is not None:
+            return self._recast(look.ready, look.tokens)
         found = self._valid(look.data, look.tokens)
         absent = [] if self._entry is None else [tag for tag in self._entry.tags if tag not in look.tokens]
         if not absent or self._entry is None:
+            if found is not None and self._spec.local and self._server.keep(self.key, look):
+                return self._kept(look, found)
             return found
         # Not known yet in this process what the function reads: one round trip more, this once.
         self._spec.learn(self._entry.tags, self._place.arguments)
@@ -203,14 +214,33 @@ class Call:
             self.outcome = STALE
             return None
         found = self._read(entry)
-        if found is None:
-            return None
+        return None if found is None else self._used(found, entry, tokens)
+
+    def _used(self, found: Envelope, entry: Entry, tokens: Mapping[str, bytes | None]) -> Envelope:
         self.outcome = HIT
         if self._spec.stale:
             self._spec.sightings.note(self.key, self._asked_at)
         for outer in running():
-            outer.adopt(dict(zip(tags, cast("list[bytes]", current), strict=True)))
+            tags = (*self._place.head, *entry.tags)
+            outer.adopt({tag: cast("bytes", tokens[tag]) for tag in tags})
         return found
+
+    def _kept(self, look: Look, found: Envelope) -> Envelope:
+        """Have what the second hit decoded ready for the third: the caller gets a copy as well."""
+        entry = cast("Entry", self._entry)
+        mould = mould_of(found.value) if self._spec.is_plain else None
+        size = 0 if mould is None else mould.size
+        self._server.make_ready(self.key, look, _Ready(entry, mould, found[1:]), size=size)
+        return found if mould is None else Envelope(mould.cast(), *found[1:])
+
+    def _recast(self, ready: _Ready, tokens: Mapping[str, bytes | None]) -> Envelope | None:
+        """Return a value that was found to be valid under these tokens, as far as it can be read."""
+        entry, mould = ready.entry, ready.mould
+        self._entry = entry
+        if mould is not None and mould.is_usable():
+            return self._used(Envelope(mould.cast(), *ready.circumstances), entry, tokens)
+        found = self._read(entry)
+        return None if found is None else self._used(found, entry, tokens)
 
     def _read(self, entry: Entry) -> Envelope | None:
         try:

@@ -84,6 +84,7 @@ class Spec:
         sealed: whether results are stored in an envelope.
         seconds: how long the newest run took; None before the first.
         encode, decode: how a result becomes bytes, and bytes a result.
+        is_plain: whether nothing but the result comes of decoding. Classes may do anything when they are unpickled.
         storable: whether the newest result could be stored; nobody waits for what will not be there.
     """
 
@@ -96,6 +97,7 @@ class Spec:
         self.tags = tuple(options.tags)
         self.shared = options.shared
         self.encode, self.decode = _CODECS[options.codec]
+        self.is_plain = options.codec == "rows"
         self.stale = options.stale
         self.negative_timeout = options.negative_timeout
         self.behind = options.behind
@@ -110,7 +112,7 @@ class Spec:
         self._plain_place = lru_cache(maxsize=128, typed=True)(
             lambda tenant, around, *args: self._make_place(tenant, around, args, {})
         )
-        self._is_plain = not (self._vary or function.__closure__)
+        self._is_simple = not (self._vary or function.__closure__)
 
     def _check(self) -> None:
         options, where = self._options, self._where
@@ -229,7 +231,7 @@ class Spec:
             UncacheableArgumentError: an argument has no canonical form.
         """
         around = (self.level, *language_and_zone(), session_scope())
-        if self._is_plain and not kwargs and _PLAIN.issuperset(map(type, args)):
+        if self._is_simple and not kwargs and _PLAIN.issuperset(map(type, args)):
             return self._plain_place(tenant, around, *args)
         return self._make_place(tenant, around, args, kwargs)
 

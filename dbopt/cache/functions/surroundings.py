@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from django.utils.timezone import get_current_timezone_name
-from django.utils.translation import get_language
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import get_language, trans_real
 
 from dbopt.exceptions import ConfigurationError
 
@@ -38,7 +40,20 @@ def checked_vary(vary: Vary | Iterable[Vary], *, where: str) -> tuple[Vary, ...]
 
 def language_and_zone() -> tuple[str | None, str]:
     """Return what every result may depend on: translated texts, and dates cut in the current time zone."""
-    return get_language(), get_current_timezone_name()
+    return (
+        settings.LANGUAGE_CODE if _is_untouched(trans_real) else get_language(),
+        timezone.get_default_timezone_name() if _is_untouched(timezone) else timezone.get_current_timezone_name(),
+    )
+
+
+def _is_untouched(module: Any) -> bool:
+    """Tell whether nothing was ever activated in this context, as far as that can be seen.
+
+    Django is told so by asgiref with an error that describes itself, which takes ten times as long as looking where
+    asgiref keeps what is activated. Where another version keeps it elsewhere, Django is asked.
+    """
+    kept = getattr(getattr(getattr(module, "_active", None), "_storage", None), "_data", None)
+    return isinstance(kept, ContextVar) and kept.get(None) is None
 
 
 def varied(vary: Iterable[Vary], arguments: Mapping[str, Any], *, where: str) -> dict[str, object]:

@@ -52,10 +52,14 @@ return 0
 
 
 class Look(NamedTuple):
-    """What one round trip brought: the bytes under a value's key, and tokens (None where there is none)."""
+    """What one round trip brought: the bytes under a value's key, and tokens (None where there is none).
+
+    ``ready`` is what a caller kept with it in the local copy: of use while all of these tokens are the current ones.
+    """
 
     data: bytes | None
     tokens: Mapping[str, bytes | None]
+    ready: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class CacheServer:
             return None
         if not local:
             return self._look(key, tags)
-        look = self._local.look(key, tags)
+        look = self._local.look(key)
         if look is not None:
             return look
         mark = self._local.expect(tags)
@@ -127,9 +131,16 @@ class CacheServer:
         self.breaker.succeeded(wrote=False)
         return Look(found[0], dict(zip(tags, found[1:], strict=True)))
 
-    def keep(self, key: str, look: Look) -> None:
-        """Keep a look whose value is valid, for later ones with ``local=True``."""
-        self._local.keep(key, look)
+    def keep(self, key: str, look: Look) -> bool:
+        """Keep a look whose value is valid, for later ones with ``local=True``; True where it was kept before.
+
+        All that the value depends on must be among the look's tokens.
+        """
+        return self._local.keep(key, look)
+
+    def make_ready(self, key: str, look: Look, ready: object, *, size: int) -> None:
+        """Keep something beside a look that the local copy returned: ``ready``, of about so many bytes."""
+        self._local.make_ready(key, look, ready, size=size)
 
     def peek(self, tags: Sequence[str]) -> dict[str, bytes | None] | None:
         """Read tokens without creating any; None while the server is out of reach."""

@@ -30,7 +30,7 @@ LOCAL_SECONDS = 5.0
 _REMOVED = "}:V:"
 
 # What an item takes beside its bytes, and a look for each of its tokens: measured, rounded up.
-_ITEM_BYTES = 400
+_ITEM_BYTES = 500
 _TOKEN_BYTES = 100
 
 
@@ -50,7 +50,7 @@ class LocalCopy:
         self._trackers: dict[Hashable, Tracker] = {}
         self._closed = False
 
-    def look(self, key: str, tags: Iterable[str]) -> Look | None:
+    def look(self, key: str) -> Look | None:
         """Return what was kept, while none of its tokens was replaced."""
         now = time.monotonic()
         if not self._is_told(now):
@@ -59,9 +59,9 @@ class LocalCopy:
             look = self._get(key, now)
             if look is None:
                 return None
-            for tag in tags:
-                token = self._get(tag, now)
-                if token is None or look.tokens.get(tag) != token:
+            # All of them, whatever this caller knows to ask for: another one may know more about the same value.
+            for tag, token in look.tokens.items():
+                if self._get(tag, now) != token:
                     return None
         return cast("Look", look)
 
@@ -92,15 +92,24 @@ class LocalCopy:
                     # The message about it is still under way.
                     self._pop(tag)
 
-    def keep(self, key: str, look: Look) -> None:
-        """Keep a look whose value was found to be valid."""
+    def keep(self, key: str, look: Look) -> bool:
+        """Keep a look whose value was found to be valid; True where it was kept before."""
         now = time.monotonic()
         if look.data is None or None in look.tokens.values() or not self._is_told(now):
-            return
+            return False
         with self._lock:
             held = self._held.get(key)
-            if held is None or held[0] is not look:
-                self._put(key, look, size=len(look.data) + _TOKEN_BYTES * len(look.tokens), now=now)
+            if held is not None and held[0] is look:
+                return True
+            self._put(key, look, size=len(look.data) + _TOKEN_BYTES * len(look.tokens), now=now)
+        return False
+
+    def make_ready(self, key: str, look: Look, ready: object, *, size: int) -> None:
+        """Keep something beside a look, in its place and no longer than it."""
+        with self._lock:
+            thing, held, began = self._held.get(key, (None, 0, 0.0))
+            if thing is look:
+                self._put(key, look._replace(ready=ready), size=held - _ITEM_BYTES + size, now=began)
 
     def drop(self, names: Iterable[str]) -> None:
         """Forget tags and values, also those that are being fetched."""

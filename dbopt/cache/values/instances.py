@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_WATCHED = (pre_init, post_init)
+
+
 def build(
     model: type[Model],
     *,
@@ -47,7 +50,7 @@ def _of_kind(instance: Model, kind: type[ModelState]) -> Model:
 
 def is_unwatched(model: type[Model]) -> bool:
     """Tell whether nobody could notice that instances are made without ``Model.__init__``."""
-    return is_plain(model) and not pre_init.has_listeners(model) and not post_init.has_listeners(model)
+    return is_plain(model) and not any(signal.receivers and signal.has_listeners(model) for signal in _WATCHED)
 
 
 @cache
