@@ -432,7 +432,7 @@ def test_resolvers_of_keyset_connections_are_read():
                 Author.objects.filter(name=name)
             return Author.objects.all()
 
-    assert set(found("W505", graphene.Schema(query=Root))) == {"Root.authors"}
+    assert "Root.authors" in found("W505", graphene.Schema(query=Root))
 
 
 @pytest.mark.parametrize("code", ["W503", "W504", "W505"])

@@ -40,6 +40,7 @@ class Query(graphene.ObjectType):
     items = graphene.List(Item, count=graphene.Int(default_value=10))
     loop = graphene.Int()
     chained = graphene.Int()
+    wrapped = graphene.Int()
     together = graphene.Int()
     pairs = graphene.Int()
 
@@ -51,6 +52,9 @@ class Query(graphene.ObjectType):
 
     def resolve_chained(self, info):
         return sum(Doubles(info.context).load(key).then(lambda value: value + 1).get() for key in range(1, 11))
+
+    def resolve_wrapped(self, info):
+        return sum(Promise.all([Doubles(info.context).load(key)]).get()[0] for key in range(1, 11))
 
     def resolve_together(self, info):
         loads = [Doubles(info.context).load(key) for key in range(1, 11)]
@@ -82,6 +86,7 @@ def run(text):
     [
         ("{ loop }", r"Query\.resolve_loop\.<locals>\.<genexpr>"),
         ("{ chained }", r"Query\.resolve_chained\.<locals>\.<genexpr>"),
+        ("{ wrapped }", r"Query\.resolve_wrapped\.<locals>\.<genexpr>"),
         ("{ items { waited } }", r"Item\.resolve_waited"),
     ],
 )
