@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dbopt.graphql.async_views import AsyncGraphQLView as AsyncGraphQLView
     from dbopt.graphql.cache.fields import cached_field as cached_field
     from dbopt.graphql.cache.hints import cache_control as cache_control
+    from dbopt.graphql.cache.second_level import SecondLevel as SecondLevel
     from dbopt.graphql.connections import KeysetConnectionField as KeysetConnectionField
     from dbopt.graphql.cypher_loaders import CypherLoader as CypherLoader
     from dbopt.graphql.executor import DboptExecutionContext as DboptExecutionContext
@@ -36,6 +37,7 @@ __all__ = [
     "KeysetConnectionField",
     "ModelLoader",
     "RelatedLoader",
+    "SecondLevel",
     "batch",
     "cache_control",
     "cached_field",
@@ -56,6 +58,7 @@ __getattr__ = lazy_exports(
         "KeysetConnectionField": "connections",
         "ModelLoader": "model_loaders",
         "RelatedLoader": "model_loaders",
+        "SecondLevel": "cache.second_level",
         "batch": "resolvers",
         "cache_control": "cache.hints",
         "cached_field": "cache.fields",

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from time import perf_counter
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from promise import Promise
 
@@ -15,6 +15,10 @@ from dbopt.graphql.promises import Dispatch, LoaderPromise, enqueue, is_pending,
 from dbopt.graphql.registry import registry_of
 from dbopt.signals import announce, batch_loaded
 from dbopt.tenancy import current_tenant, tenant_context
+
+if TYPE_CHECKING:
+    from dbopt.graphql.cache.second_level import SecondLevel
+    from dbopt.graphql.cache.watching import Watch
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -45,17 +49,21 @@ class DataLoader(Generic[K, V]):
         context_key: name in the registry; by default the class itself.
         max_batch_size: keys a call of `batch_load`, None for no limit.
         cache: False asks again for a key that was loaded before.
+        second_level: keeps what was loaded beyond the operation; None: nowhere.
         context: what the loader was made with.
         tenant: the tenant at that moment; `batch_load` runs as this tenant.
+        looked_at: with a second level, what `set_up` looked at on the context.
     """
 
     context_key: str | None = None
     max_batch_size: int | None = 1000
     cache: bool = True
+    second_level: SecondLevel | None = None
 
     context: Any
     params: tuple[Any, ...]
     tenant: Any
+    looked_at: Watch
     _job: Dispatch | None
     _thread: int
     _is_closed: bool
@@ -100,7 +108,10 @@ class DataLoader(Generic[K, V]):
         loader._job = None
         loader._hits = 0
         loader._results, loader._promises, loader._queue, loader._columns = {}, {}, {}, []
-        loader.set_up()
+        if cls.second_level is None:
+            loader.set_up()
+        else:
+            loader.looked_at = cls.second_level.set_up(loader)
         return loader
 
     def set_up(self) -> None:
@@ -218,7 +229,9 @@ class DataLoader(Generic[K, V]):
             started = perf_counter()
             try:
                 with nullcontext() if self.tenant == current_tenant() else tenant_context(self.tenant):
-                    values = self.batch_load(chunk)
+                    values = (
+                        self.batch_load(chunk) if self.second_level is None else self.second_level.load(self, chunk)
+                    )
             except Exception as error:  # noqa: BLE001  # user code: its error belongs to the keys of this chunk
                 delivery.fail(chunk, error)
             else:
@@ -247,7 +260,7 @@ class _Delivery:
 
     def store(self, keys: list[Any], values: Any) -> None:
         try:
-            ordered = _aligned(type(self.loader).__name__, keys, values)
+            ordered = aligned(type(self.loader).__name__, keys, values)
         except Exception as error:  # noqa: BLE001  # a lazy result may run user code or SQL
             self.fail(keys, error)
             return
@@ -283,7 +296,12 @@ class _Delivery:
             column.deliver(found)
 
 
-def _aligned(name: str, keys: list[Any], values: Any) -> list[Any]:
+def aligned(name: str, keys: list[Any], values: Any) -> list[Any]:
+    """Return what a batch_load returned as one value a key.
+
+    Raises:
+        LoaderContractError: it is something else.
+    """
     if isinstance(values, Mapping):
         return [values.get(key) for key in keys]
     if isinstance(values, (str, bytes, set, frozenset)) or not isinstance(values, Iterable):

@@ -107,6 +107,21 @@ def bypass() -> Iterator[None]:
         _bypassed.reset(token)
 
 
+def obstacle() -> str | None:
+    """Return why no cached value may be used here now: it is bypassed, or a transaction of this thread sees its own rows."""
+    return "bypass" if _bypassed.get() else _own_rows()
+
+
+def _own_rows() -> str | None:
+    for alias in connections:
+        # Half the price of connections.all(initialized_only=True), which looks each up twice.
+        state = state_of(connections[alias])
+        reason = state.obstacle() if state is not None else None
+        if reason is not None:
+            return reason
+    return None
+
+
 class CachedFunction(Generic[P, R]):
     """A function with a cache in front. Thread-safe and fork-safe."""
 
@@ -305,13 +320,7 @@ class CachedFunction(Generic[P, R]):
 
     def _obstacle(self) -> str | None:
         """Return why no cached value may be used in this thread now: one of its transactions sees rows of its own."""
-        for alias in connections:
-            # Half the price of connections.all(initialized_only=True), which looks each up twice.
-            state = state_of(connections[alias])
-            reason = state.obstacle() if state is not None else None
-            if reason is not None:
-                return reason
-        return None
+        return _own_rows()
 
     def _taint_outer(self) -> None:
         """A result of a level that promises less must not become part of one that promises more."""

@@ -116,6 +116,15 @@ class CacheServer:
             self._local.fetched(mark, tags, look)
         return look
 
+    def look_many(self, keys: Sequence[str], tags: Sequence[str]) -> tuple[list[bytes | None], Look] | None:
+        """Read values and tokens in one round trip: the values, and a look with all tokens; None while out of reach."""
+        if self.debt and not self.pay():
+            return None
+        found = self._read([*keys, *self._token_keys(tags)])
+        if found is None:
+            return None
+        return found[: len(keys)], Look(None, dict(zip(tags, found[len(keys) :], strict=True)))
+
     async def look_async(self, key: str, tags: Sequence[str]) -> Look | None:
         """Look in this event loop, without a copy; None where :meth:`look` has to do it, in a thread."""
         # While the breaker is open, the thread's road finds out whether the server is back.
@@ -178,6 +187,20 @@ class CacheServer:
             seconds: how long it may live; up to a tenth less, so that values of one moment do not end together.
             seen: the bytes that were under the key before.
         """
+        answers = self._ask(self._storing(key, data, tokens=tokens, seconds=seconds, seen=seen))
+        return None if answers is None else bool(answers[0])
+
+    def store_many(self, entries: Iterable[tuple[str, bytes, Mapping[str, bytes]]], *, seconds: float) -> None:
+        """Store values under their keys, each unless one of its tokens moved, in one round trip."""
+        commands = [
+            self._storing(key, data, tokens=tokens, seconds=seconds, seen=None) for key, data, tokens in entries
+        ]
+        if commands:
+            self._ask(*commands)
+
+    def _storing(
+        self, key: str, data: bytes, *, tokens: Mapping[str, bytes], seconds: float, seen: bytes | None
+    ) -> Command:
         life_ms = max(1, int(seconds * random.uniform(0.9, 1.0) * 1000))  # noqa: S311 - spreads load, guards nothing
         keys = [key, *self._token_keys(list(tokens))]
         current = list(tokens.values())
@@ -185,8 +208,7 @@ class CacheServer:
             # A script sees the keys of its own slot. What moved elsewhere makes the value invalid all the same.
             own = by_slot(keys)[0]
             keys, current = [keys[number] for number in own], [current[number - 1] for number in own[1:]]
-        stored = self.run(_STORE, keys, data, life_ms, seen or b"", *current)
-        return None if stored is None else bool(stored)
+        return _STORE.command(keys, (data, life_ms, seen or b"", *current))
 
     def lease(self, key: str, *, seconds: float, beside: str) -> Lease | None:
         """Ask to be the only one, in all processes, for so long; None while the server is out of reach.
@@ -225,12 +247,13 @@ class CacheServer:
         self._payer.start()
         return False
 
-    def renew(self, tags: Iterable[str], *, writer: bytes = b"") -> bool:
+    def renew(self, tags: Iterable[str], *, writer: bytes = b"", position: int | None = None) -> bool:
         """Replace the tokens of tags in one round trip; what cannot be delivered is owed. Never raises for the server.
 
         Args:
             tags: of what was written.
             writer: who marked them before, see :mod:`dbopt.cache.server.strict`.
+            position: how far the log of their primary reaches, see :mod:`dbopt.cache.observation.replicas`.
 
         Returns:
             Whether the server took it now.
@@ -238,7 +261,8 @@ class CacheServer:
         started = time.perf_counter()
         wanted = set(tags)
         owed = self.debt.owed()
-        delivered = self._deliver(wanted.union(owed), writer=writer)
+        # What is owed may be of another primary.
+        delivered = self._deliver(wanted.union(owed), writer=writer, position=None if owed else position)
         if delivered:
             self.debt.settle(owed)
         else:
@@ -325,11 +349,11 @@ class CacheServer:
         )
         return self._read(keys, *creating)
 
-    def _deliver(self, tags: Iterable[str], *, writer: bytes = b"") -> bool:
+    def _deliver(self, tags: Iterable[str], *, writer: bytes = b"", position: int | None = None) -> bool:
         wanted = sorted(tags)
         keys = self._token_keys(wanted)
         if needs_server_clock():
-            commands = self._token_commands(RENEW, keys, writer=writer)
+            commands = self._token_commands(RENEW, keys, writer=writer, position=position)
         else:
             # XX: what is not there needs no renewal, and would only keep a key for every row that is written.
             commands = [Command(key, ("SET", key, new_token(), "XX", "PX", self._token_ms)) for key in keys]
@@ -340,9 +364,13 @@ class CacheServer:
             # After the server has the new ones: a fetch that began before it had them keeps nothing either.
             self._local.drop(wanted)
 
-    def _token_commands(self, operation: str, keys: Sequence[str], *, writer: bytes = b"") -> list[Command]:
+    def _token_commands(
+        self, operation: str, keys: Sequence[str], *, writer: bytes = b"", position: int | None = None
+    ) -> list[Command]:
         hold_off = dbopt_settings.cache.replica_lag
-        return token_commands(operation, keys, writer=writer, hold_off=hold_off, token_ms=self._token_ms)
+        return token_commands(
+            operation, keys, writer=writer, hold_off=hold_off, token_ms=self._token_ms, position=position
+        )
 
     def _ask(self, *commands: Command) -> list[Any] | None:
         if not self.breaker.permits():

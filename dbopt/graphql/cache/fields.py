@@ -16,6 +16,7 @@ from dbopt.cache.names.keys import digest, encode_argument
 from dbopt.exceptions import ConfigurationError, UncacheableArgumentError
 from dbopt.graphql.batches import LazyInfo
 from dbopt.graphql.cache.hints import Scope, checked_scope, declared_fields
+from dbopt.graphql.cache.identities import Identity
 from dbopt.graphql.cache.scoped import ScopedCall, ScopedSpec
 from dbopt.graphql.cache.telling import OTHER, plain
 from dbopt.graphql.cache.watching import Watch, watching
@@ -101,14 +102,12 @@ class FieldCall(ScopedCall):
     def __init__(
         self, spec: ScopedSpec, resolve: Callable[[Any], Any], *, question: str, scope: Scope, info: GraphQLResolveInfo
     ) -> None:
-        super().__init__(spec, self._produce, question=question, scope=scope, context=info.context)
+        identity = Identity(
+            scope, info.context, tell_other=lambda name: _told(_FACTS[name], info) if name in _FACTS else None
+        )
+        super().__init__(spec, self._produce, question=question, identity=identity)
         self._resolve = resolve
         self._info = info
-
-    def tell(self, name: str) -> bytes | None:
-        """Return the value of something that the result depends on."""
-        facts = _FACTS.get(name)
-        return super().tell(name) if facts is None else _told(facts, self._info)
 
     def _produce(self) -> Any:
         with watching(self._info.context) as self.watch:

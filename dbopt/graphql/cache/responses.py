@@ -14,6 +14,7 @@ from dbopt.cache.server.servers import server_or_none
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import UncacheableArgumentError
 from dbopt.graphql.cache.hints import Scope, hints_of
+from dbopt.graphql.cache.identities import Identity
 from dbopt.graphql.cache.observations import Observation, observed
 from dbopt.graphql.cache.operations import Operation, Question, coerced, operation_of
 from dbopt.graphql.cache.scoped import ScopedCall
@@ -76,7 +77,7 @@ class ResponseCall(ScopedCall):
         request: HttpRequest,
         orjson: bool,
     ) -> None:
-        super().__init__(operation.spec, self._produce, question=key, scope=scope, context=request)
+        super().__init__(operation.spec, self._produce, question=key, identity=Identity(scope, request))
         self._execute = execute
         self._orjson = orjson
         self._observation = Observation(hints_of(question.schema), context=request)
@@ -89,7 +90,7 @@ class ResponseCall(ScopedCall):
         if isinstance(found, ExecutionResult):
             return found
         data, made, max_age = found
-        is_public = self.is_for_everybody and dbopt_settings.tenancy.resolver is None
+        is_public = self.identity.is_anybody(self.watch) and dbopt_settings.tenancy.resolver is None
         encoded: Any = EncodedData(data, made, max_age if self.is_kept else None, is_public)
         return ExecutionResult(data=encoded)
 

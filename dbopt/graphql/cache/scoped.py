@@ -11,23 +11,18 @@ from typing import TYPE_CHECKING, Any
 from dbopt.cache.counters import BYPASS
 from dbopt.cache.functions.decorator import CachedFunction
 from dbopt.cache.functions.specs import Spec
-from dbopt.cache.names.keys import digest, encode_argument, value_key
+from dbopt.cache.names.keys import value_key
 from dbopt.cache.names.tokens import is_row
 from dbopt.cache.observation.recordings import refuse_all
 from dbopt.cache.server.servers import server
 from dbopt.exceptions import TenantRequiredError
-from dbopt.graphql.cache.hints import Scope
-from dbopt.graphql.cache.telling import OTHER, USER, tell, tell_role
 from dbopt.graphql.cache.watching import Watch
 
 if TYPE_CHECKING:
     from dbopt.cache.functions.calls import Call
     from dbopt.cache.functions.fills import Fill
     from dbopt.cache.values.envelopes import Envelope
-
-_ROLE = f"{OTHER}role"
-
-_OF_SCOPE: Mapping[Scope, tuple[str, ...]] = {Scope.PUBLIC: (), Scope.ROLE: (_ROLE,), Scope.USER: (USER,)}
+    from dbopt.graphql.cache.identities import Identity
 
 # Keys of which this process remembers what rows their results depend on, for each function.
 _MOST_PLACES = 1024
@@ -71,56 +66,36 @@ class ScopedCall(CachedFunction[..., Any]):
     """One question that one request asks. What is learned from it lives in its spec.
 
     Attributes:
+        identity: who asks.
         watch: what the answer looked at, as far as it was computed here.
         is_kept: whether the answer came from the cache, or may be stored there.
     """
 
-    def __init__(
-        self, spec: ScopedSpec, produce: Callable[[], Any], *, question: str, scope: Scope, context: Any
-    ) -> None:
+    def __init__(self, spec: ScopedSpec, produce: Callable[[], Any], *, question: str, identity: Identity) -> None:
         def run(question: str, whose: str) -> Any:
             return produce()
 
         super().__init__(run, spec)
         self.watch = Watch()
         self.is_kept = False
+        self.identity = identity
         self._scoped = spec
         self._question = question
-        self._scope = scope
-        self._context = context
-        self._told: dict[str, bytes] = {}
-
-    def tell(self, name: str) -> bytes | None:
-        """Return the value of something that the answer depends on; None when it cannot be told."""
-        # For those who watch around this call: what is stored depends on it.
-        getattr(self._context, name, None)
-        return tell_role(self._context) if name == _ROLE else tell(self._context, name)
 
     def value(self) -> Any:
         """Return the stored answer, or produce one and store it."""
-        told = {name: self.tell(name) for name in (*self._scoped.names, *_OF_SCOPE[self._scope])}
-        if None in told.values() or (self._scope is not Scope.PUBLIC and self._context is None):
-            return self._without("context")
-        self._told = {name: value for name, value in told.items() if value is not None}
+        if not self.identity.read(self._scoped.names):
+            refuse_all("nested_bypass")
+            self._counters.count(BYPASS, reason="context", seconds=0.0)
+            return self._function(*self._arguments())
         return self._run(self._arguments(), {}).value
 
     def refusal(self) -> str | None:
         """Return why what was produced must not be stored. For subclasses."""
         return None
 
-    @property
-    def is_for_everybody(self) -> bool:
-        """Whether the answer depends on nothing about who asked."""
-        return not (self._told or _beyond(self._scope, self.watch.told))
-
-    def _without(self, reason: str) -> Any:
-        refuse_all("nested_bypass")
-        self._counters.count(BYPASS, reason=reason, seconds=0.0)
-        return self._function(*self._arguments())
-
     def _arguments(self) -> tuple[str, str]:
-        whose = [[name, value] for name, value in sorted(self._told.items())]
-        return self._question, digest(encode_argument("whose", [int(self._scope), whose], function=self._spec.path))
+        return self._question, self.identity.key()
 
     def _begin(self, args: Any, kwargs: Any, *, accept: bool, started: float) -> Call | None:
         try:
@@ -144,20 +119,11 @@ class ScopedCall(CachedFunction[..., Any]):
 
     def _move(self, fill: Fill) -> str | None:
         """Store under a key that holds all that was looked at; return why that cannot be."""
-        seen, tenant = self.watch.told, self._spec.tenant()
-        told = {name: seen[name] if name in seen else self.tell(name) for name in _beyond(self._scope, seen)}
-        has_changed = any(self._told.get(name, value) != value for name, value in told.items())
-        if tenant is None or None in told.values() or has_changed:
+        tenant, new = self._spec.tenant(), self.identity.widen(self.watch)
+        if tenant is None or new is None:
             return "context"
-        if told.keys() - self._told.keys():
-            self._told.update((name, value) for name, value in told.items() if value is not None)
-            self._scoped.names |= told.keys()
+        if new:
+            self._scoped.names |= new
             place = self._spec.place(tenant, self._arguments(), {})
             fill.key = value_key(server().namespace, tenant, name=self._spec.name, call=place.call)
         return None
-
-
-def _beyond(scope: Scope, touched: Iterable[str]) -> frozenset[str]:
-    """Return what an answer depends on that its scope does not say; it then is at most for this user."""
-    beyond = frozenset(touched) - ({USER} if scope is not Scope.PUBLIC else frozenset())
-    return beyond | {USER} if any(not name.startswith(OTHER) for name in beyond) else beyond
