@@ -17,6 +17,7 @@ from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.test import override_settings
 from django.urls import include, path
+from django_redis import get_redis_connection
 from graphene_django import DjangoListField, DjangoObjectType
 from graphene_django.registry import Registry
 
@@ -198,6 +199,15 @@ def test_settings_are_checked_too():
         assert ("dbopt.W203", None) in findings("--section", "system")
     with override_settings(DBOPT={"CACHE": {"SOCKET_TIMEOUT": 9.0}}, SILENCED_SYSTEM_CHECKS=["dbopt.W203"]):
         assert ("dbopt.W203", None) not in findings("--section", "system")
+
+
+def test_servers_are_asked_only_with_a_database(db):
+    about_the_server = {"dbopt.W205", "dbopt.W206", "dbopt.W207", "dbopt.W208"}
+
+    assert about_the_server.isdisjoint(name for name, _ in findings("--section", "system"))
+    is_unlimited = not get_redis_connection().info("memory")["maxmemory"]
+    found = findings("--section", "system", "--database", "default")
+    assert (("dbopt.W206", None) in found) == is_unlimited
 
 
 @pytest.mark.parametrize(
