@@ -70,7 +70,17 @@ class BookNode(DjangoObjectType):
         return self.data.get("pages")
 
 
+class Shelf(graphene.ObjectType):
+    """One an author, so as many as authors."""
+
+    size = graphene.Int()
+
+    def resolve_size(self, info):
+        return Book.objects.count()
+
+
 class AuthorNode(DjangoObjectType):
+    shelf = graphene.Field(Shelf)
     related = graphene.Int()
     managed = graphene.Int()
     helped = graphene.Int()
@@ -327,6 +337,7 @@ def test_resolvers_that_ask_for_each_row_of_a_list():
 
     assert shown == {
         "BookNode.authorName": ["self.author"],
+        "Shelf.size": ["Book.objects"],
         "AuthorNode.related": ["self.books"],
         "AuthorNode.managed": ["Book.objects"],
         "AuthorNode.helped": ["Book.objects"],
