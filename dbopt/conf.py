@@ -45,6 +45,7 @@ class CacheSettings:
     strict: tuple[str, ...] = ()
     function_writes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     replica_lag: float = _at_least(0, 2.0)
+    replica_consistency: str = _one_of("holdoff", "lsn")
     local: bool = False
     local_bytes: int = _at_least(0, 16 * 1024 * 1024)
     connect_timeout: float = _at_least(0.001, 0.1)

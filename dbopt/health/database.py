@@ -16,7 +16,10 @@ from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.utils import load_backend
 
+from dbopt.cache.names.tables import is_replica
+from dbopt.cache.observation.replicas import is_behind
 from dbopt.exceptions import DboptError
+from dbopt.monitoring.cache_server import has_cache_server
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,11 +32,16 @@ class PendingMigrationsError(DboptError):
     """Migrations are not applied."""
 
 
+class ReplicaLagError(DboptError):
+    """A replica lags behind by more than ``DBOPT["CACHE"]["REPLICA_LAG"]``: rows that it returns are not cached."""
+
+
 def ask_database(alias: str, *, timeout: float) -> dict[str, Any]:
     """Return facts about the server: ``server_version``, and for PostgreSQL ``max_connections``.
 
     Raises:
         django.db.Error: the server does not answer.
+        ReplicaLagError: it is a replica, and too far behind for the cache.
     """
     with own_connection(alias, timeout=timeout) as connection, connection.cursor() as cursor:
         if connection.vendor != "postgresql":
@@ -44,6 +52,8 @@ def ask_database(alias: str, *, timeout: float) -> dict[str, Any]:
             "- current_setting('superuser_reserved_connections')::int"
         )
         version, maximum = cursor.fetchone()
+        if is_replica(connection) and has_cache_server() and is_behind(connection):
+            raise ReplicaLagError(f"Replica {alias!r} lags behind its primary.")
         return {"server_version": version.split()[0], "max_connections": maximum}
 
 

@@ -31,6 +31,9 @@ TOKEN_SECONDS = 86_400.0
 
 _TOKEN = struct.Struct(">8sQ")
 
+# In the place of the time: a position in the primary's log, with this bit to tell.
+_POSITION = 1 << 63
+
 EPOCH = scoped(NO_TENANT, "E")
 _TABLE, _ROW, _BULK, _DATABASE = (scoped(NO_TENANT, f"{kind}:") for kind in "TRBX")
 
@@ -46,7 +49,19 @@ def new_token() -> bytes:
 
 def hold_off_ms(token: bytes) -> int:
     """Return the moment, in ms since 1970, before which rows read from a replica must not be stored."""
-    return int(_TOKEN.unpack_from(token)[1])
+    held = int(_TOKEN.unpack_from(token)[1])
+    return 0 if held & _POSITION else held
+
+
+def log_position(token: bytes) -> int | None:
+    """Return the position in the primary's log that a replica must have replayed; None where a token has a time."""
+    held = int(_TOKEN.unpack_from(token)[1])
+    return held - _POSITION if held & _POSITION else None
+
+
+def packed_position(position: int) -> bytes:
+    """Return the 8 bytes that stand in a token in the place of the time."""
+    return (position | _POSITION).to_bytes(8, "big")
 
 
 def is_pending(token: bytes) -> bool:

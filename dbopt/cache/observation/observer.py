@@ -189,7 +189,7 @@ def _record(  # noqa: PLR0913 - all that is known of a statement, by keyword
         _refuse_strict(lacks_strictness(tables) if any(recording.is_strict for recording in running()) else ())
         depend_all(_read_tags(tables, connection=connection, sql=sql, parameters=parameters))
         if is_replica(connection):
-            hold_off_all()
+            hold_off_all(connection)
 
 
 def _read_tags(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING
 
-from dbopt.cache.names.tokens import hold_off_ms, is_of_database, is_pending
+from dbopt.cache.names.tokens import is_of_database, is_pending
+from dbopt.cache.observation.replicas import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
     from dbopt.cache.server.exchange import CacheServer
 
@@ -56,13 +60,6 @@ class Recording:
             # The first token stays: an older one can only make this result invalid too early.
             if tag not in self.tokens:
                 self._add(tag, self._ahead.get(tag, token))
-
-    def hold_off(self, now_ms: int | None) -> None:
-        """Forbid storing what a replica returned, unless it must have seen all writes by the moment `now_ms`."""
-        if now_ms is None:
-            self.refuse("unreachable")
-        elif any(hold_off_ms(token) > now_ms for tag, token in self.tokens.items() if is_of_database(tag)):
-            self.refuse("hold_off")
 
     def _add(self, tag: str, token: bytes) -> None:
         if self.is_strict and is_pending(token):
@@ -115,10 +112,13 @@ def depend_all(tags: Collection[str]) -> None:
         recording.depend(tags, tokens)
 
 
-def hold_off_all() -> None:
-    """Forbid storing for functions that depend on what was written too lately for a replica; asks for the time once."""
-    following = [recording for recording in _running.get() if recording.follows_tables and not recording.refusal]
-    if following:
-        now_ms = following[0].server.now_ms()
-        for recording in following:
-            recording.hold_off(now_ms)
+def hold_off_all(connection: BaseDatabaseWrapper) -> None:
+    """Forbid storing for functions that depend on what a replica may not show yet; asks for the time at most once."""
+    now_ms = None
+    for recording in _running.get():
+        if recording.follows_tables and not recording.refusal:
+            tokens = [token for tag, token in recording.tokens.items() if is_of_database(tag)]
+            now_ms = now_ms or cache(recording.server.now_ms)
+            reason = refusal(connection, tokens, now_ms=now_ms)
+            if reason is not None:
+                recording.refuse(reason)

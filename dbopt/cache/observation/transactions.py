@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from dbopt.cache.names.declared import strict_among
 from dbopt.cache.names.tokens import MAX_ROWS, bulk_of, is_row
+from dbopt.cache.observation.replicas import written_position
 from dbopt.cache.observation.scopes import assign, is_shared_scope, scope_of
 from dbopt.cache.server.servers import server_or_none
 from dbopt.cache.server.strict import new_writer
@@ -114,7 +115,8 @@ class TransactionState:
             return
         current = server_or_none()
         if current is not None:
-            current.renew(self.pending | self._marked, writer=self._writer)
+            position = written_position(self._connection)
+            current.renew(self.pending | self._marked, writer=self._writer, position=position)
         if not self.is_open():
             self._forget()
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from dbopt.cache.names.tokens import packed_position
 from dbopt.cache.server.cluster import by_slot
 from dbopt.cache.server.roads import Command, Script
 
@@ -28,8 +29,8 @@ WRITER_BYTES = 8
 
 MARK, RENEW, REAP, CREATE = "mark", "renew", "reap", "create"
 
-# ARGV: the operation, the writer, and in ms the lives of a mark, of a hold-off for replicas and of a token; then 8
-# random bytes a key. Returns the tokens. Renewing what is not there would only keep keys that nobody reads.
+# ARGV: the operation, the writer, in ms the lives of a mark, of a hold-off for replicas and of a token, the position in
+# a primary's log that stands in place of the hold-off, or nothing; then 8 random bytes a key. Returns the tokens. Renewing what is not there would only keep keys that nobody reads.
 _TOKENS = Script("""
 local operation, writer = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
@@ -49,7 +50,7 @@ for number, key in ipairs(KEYS) do
     end
     if operation == 'mark' then marks = marks .. writer .. struct.pack('>I8', now + ARGV[3]) end
     if operation == 'mark' or reaped or (operation == 'renew' and token) or (operation == 'create' and not token) then
-        token = ARGV[5 + number] .. struct.pack('>I8', now + ARGV[4]) .. marks
+        token = ARGV[6 + number] .. (ARGV[6] ~= '' and ARGV[6] or struct.pack('>I8', now + ARGV[4])) .. marks
         redis.call('SET', key, token, 'PX', ARGV[5])
     end
     tokens[number] = token
@@ -63,8 +64,14 @@ def new_writer() -> bytes:
     return secrets.token_bytes(WRITER_BYTES)
 
 
-def token_commands(
-    operation: str, keys: Sequence[str], *, writer: bytes = b"", hold_off: float, token_ms: int
+def token_commands(  # noqa: PLR0913 - what one change needs, by keyword
+    operation: str,
+    keys: Sequence[str],
+    *,
+    writer: bytes = b"",
+    hold_off: float,
+    token_ms: int,
+    position: int | None = None,
 ) -> list[Command]:
     """Return the commands, one a slot, that change tokens where marks and hold-offs are kept.
 
@@ -74,10 +81,12 @@ def token_commands(
         writer: whose mark it is about.
         hold_off: seconds for which rows from replicas must not be stored.
         token_ms: how long a token lives.
+        position: in the log of the primary, which replicas must have replayed; None: the hold-off counts.
     """
+    reached = b"" if position is None else packed_position(position)
     lives = (int(MARK_SECONDS * 1000), int(hold_off * 1000), token_ms)
     groups = [[keys[number] for number in numbers] for numbers in by_slot(keys)]
     return [
-        _TOKENS.command(group, (operation, writer, *lives, *(secrets.token_bytes(8) for _ in group)))
+        _TOKENS.command(group, (operation, writer, *lives, reached, *(secrets.token_bytes(8) for _ in group)))
         for group in groups
     ]
