@@ -135,7 +135,9 @@ class GraphQLView(graphene_django.views.GraphQLView):
                 return self._answer(request, asked, show_graphiql=show_graphiql)
         except GraphQLError as error:
             self._wants_text = (error.extensions or {}).get("code") in persisted.WANTS_TEXT
-            return ExecutionResult(data=None, errors=[error])
+            # Its frames lead to that of the caller, which holds the result: a cycle that keeps the request.
+            error.__context__ = None
+            return ExecutionResult(data=None, errors=[error.with_traceback(None)])
         finally:
             clear_registry(request)
         if show_graphiql:
