@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dbopt.graphql.cache.hints import cache_control as cache_control
     from dbopt.graphql.cache.second_level import SecondLevel as SecondLevel
     from dbopt.graphql.connections import KeysetConnectionField as KeysetConnectionField
+    from dbopt.graphql.cypher_connections import CypherConnection as CypherConnection
     from dbopt.graphql.cypher_loaders import CypherLoader as CypherLoader
     from dbopt.graphql.executor import DboptExecutionContext as DboptExecutionContext
     from dbopt.graphql.loaders import DataLoader as DataLoader
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AggregateLoader",
     "AsyncGraphQLView",
+    "CypherConnection",
     "CypherLoader",
     "DataLoader",
     "DboptExecutionContext",
@@ -51,6 +53,7 @@ __getattr__ = lazy_exports(
     {
         "AggregateLoader": "model_loaders",
         "AsyncGraphQLView": "async_views",
+        "CypherConnection": "cypher_connections",
         "CypherLoader": "cypher_loaders",
         "DataLoader": "loaders",
         "DboptExecutionContext": "executor",
