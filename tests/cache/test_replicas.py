@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 
 import psycopg
@@ -16,6 +17,8 @@ from django.test import override_settings
 from dbopt.cache import cached_query, invalidate
 from dbopt.cache.names import tokens
 from dbopt.cache.observation import replicas
+from dbopt.health.readiness import readiness
+from dbopt.health.servers import forget_checks
 from dbopt.testing.services import postgres, postgres_standby
 from tests.cache.conftest import connect, wait_until
 from tests.cache.databases import second_database
@@ -336,7 +339,9 @@ def asked(monkeypatch):
     kinds = {replicas._WRITTEN: "written", replicas._REPLAYED: "replayed"}
 
     def noting(raw, query):
-        sent.append(kinds[query])
+        # Not the thread that measures lag.
+        if threading.current_thread() is threading.main_thread():
+            sent.append(kinds[query])
         return ask(raw, query)
 
     monkeypatch.setattr(replicas, "_ask", noting)
@@ -412,3 +417,28 @@ def test_primary_out_of_reach_stores_nothing_and_holds_nobody_up(
         wait_until(lambda: elsewhere(names) and outcomes(names)["refused"].get("replica_lag"), what="a refusal")
 
     assert outcomes(names)["hits"] == 0
+
+
+def test_health_names_a_replica_that_lags(streamed_ada, standby):
+    """Also while nobody reads from it."""
+    dbopt = {
+        **settings.DBOPT,
+        "CACHE": {"REPLICA_LAG": 0.2},
+        "HEALTH": {"CHECK_TTL": 0, "CHECK_TIMEOUT": 5},
+        "NEO4J": {},
+    }
+    with override_settings(DBOPT=dbopt):
+        wait_until(lambda: health_of("standby").passed, what="a replica in step")
+        standby.pause()
+        rename(streamed_ada)
+        wait_until(lambda: health_of("standby").error == "ReplicaLagError", what="a failed check")
+        assert health_of("streamed").passed
+        assert readiness().status == "warn"
+
+        standby.catch_up()
+        wait_until(lambda: health_of("standby").passed, what="a replica in step again")
+
+
+def health_of(alias):
+    forget_checks()
+    return readiness().results[f"database.{alias}"]

@@ -157,7 +157,7 @@ class PrimaryLog:
     def _work(self) -> None:
         connection: Any = None
         pause = Event()
-        while time.monotonic() - self._wanted < _IDLE_SECONDS:
+        while (budget := dbopt_settings.cache.replica_lag) and time.monotonic() - self._wanted < _IDLE_SECONDS:
             try:
                 connection = connection or _own_connection(self._alias)
                 moment = time.monotonic()
@@ -168,7 +168,7 @@ class PrimaryLog:
                 _close(connection)
                 connection = None
             self._first.set()
-            pause.wait(max(dbopt_settings.cache.replica_lag * _SHARE, 0.01))
+            pause.wait(max(budget * _SHARE, 0.01))
         _close(connection)
 
 
