@@ -17,10 +17,10 @@ from dbopt.graphql.connection_types import PAGE_ARGUMENTS, Connection, PagedFiel
 from dbopt.graphql.model_loaders import RowLoader
 from dbopt.graphql.nested_pages import ListPage
 from dbopt.graphql.path_resolvers import PathResolver, frozen
-from dbopt.graphql.paths import path_of, relation_of
+from dbopt.graphql.paths import ThroughPath, path_of, relation_of
 from dbopt.graphql.projection import reading_of
 from dbopt.graphql.relation_pages import RelationPages
-from dbopt.pagination import Page, keyset_page
+from dbopt.pagination import Page, declare_order, keyset_page
 
 if TYPE_CHECKING:
     from dbopt.graphql.paths import RelationPath
@@ -44,6 +44,7 @@ class KeysetConnectionField(PagedField):
         relation: str | None = None,
         order_by: Sequence[OrderItem] | OrderItem | None = None,
         filters: Mapping[str, str] | Sequence[str] = (),
+        equality: Sequence[str] = (),
         **options: Any,
     ) -> None:
         """Declare the field.
@@ -53,6 +54,8 @@ class KeysetConnectionField(PagedField):
             relation: name of a to-many relation of the parent's model; by default the field's own name, if that is one.
             order_by: as for `keyset_page`; None: the queryset's order.
             filters: arguments that narrow the rows, by their names or as {argument: look-up}; null is no filter.
+            equality: columns that the rows are always filtered by with one value (a tenant), for the system check of
+                indexes; what a relation is filtered by is known.
             **options: of `PagedField` (default_size, max_size and require_pagination, by default those of
                 ``DBOPT["GRAPHQL"]``; total_count "exact", "estimated", "capped" or None, total_cap; required) and of
                 ``graphene.Field`` (resolver, description, further arguments).
@@ -63,6 +66,7 @@ class KeysetConnectionField(PagedField):
         self.relation = relation
         self.order_by = order_by
         self.filters = argument_names(filters, options)
+        self.equality = tuple(equality)
         super().__init__(node_type, **options)
 
     def wrap_resolve(self, parent_resolver: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,6 +83,10 @@ class KeysetConnectionField(PagedField):
         if is_default and resolver.func is dict_or_attr_resolver:
             return RelationConnectionResolver(self, resolver)
         return ConnectionResolver(self, resolver, is_default=is_default)
+
+    def declare(self, *equality: str) -> None:
+        """Tell the system check in which order rows are paged; columns come in addition to the field's own."""
+        declare_order(self.node._meta.model, self.order_by, equality=(*equality, *self.equality))
 
     def page(self, rows: QuerySet[Any], info: Any, arguments: Mapping[str, Any], reading: Reading) -> Page[Any]:
         """Return a page of rows, narrowed by filters and permissions; nothing is read yet."""
@@ -99,6 +107,11 @@ class ConnectionResolver:
         self.is_default = is_default
         # What the resolver of the rows says that it reads of its parent.
         self.requires = getattr(resolver, "requires", None)
+
+    def bind(self, model: type[Model] | None) -> None:
+        """Declare the order, unless it is that of a queryset that is yet to be made. For `optimize`."""
+        if self.field.order_by is not None:
+            self.field.declare()
 
     def __call__(self, root: Any, info: Any, **arguments: Any) -> Any:
         """Resolve for one parent."""
@@ -146,11 +159,14 @@ class RelationConnectionResolver(PathResolver):
         self._single = ConnectionResolver(field, resolver, is_default=True)
         self._paths: dict[type, RelationPath | None] = {}
 
-    def bind(self, model: type[Model]) -> None:
-        """Take in whose field it is, so that the parents' key is read with them."""
-        path = self.path(model)
+    def bind(self, model: type[Model] | None) -> None:
+        """Take in whose field it is (None: of no rows), so that the parents' key is read with them. For `optimize`."""
+        path = None if model is None else self.path(model)
         if path is not None:
             self.requires = (path.key_attribute,)
+        if not isinstance(path, ThroughPath):
+            # Pairs of rows lie in another table: no index has them beside the order.
+            self.field.declare(*(() if path is None else path.equality))
 
     def path(self, kind: type) -> RelationPath | None:
         """Return the way to the rows from parents of a class, None where the attribute is no relation."""

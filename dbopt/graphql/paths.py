@@ -48,6 +48,11 @@ class ForeignKeyPath:
     column: Any
     key_attribute: str
 
+    @property
+    def equality(self) -> tuple[str, ...]:
+        """Columns that have one value in the rows of a parent."""
+        return (self.column.attname,)
+
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows that can belong to a parent at all."""
         return rows
@@ -96,6 +101,11 @@ class GenericPath(ForeignKeyPath):
     parent_model: type[Model]
     content_type: str
     for_concrete_model: bool
+
+    @property
+    def equality(self) -> tuple[str, ...]:
+        """Columns that have one value in the rows of a parent."""
+        return (self.content_type, self.column.attname)
 
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows that point at parents of this model."""

@@ -18,7 +18,7 @@ from graphql import (
     is_abstract_type,
 )
 
-from dbopt.graphql.connections import RelationConnectionResolver
+from dbopt.graphql.connections import ConnectionResolver, RelationConnectionResolver
 from dbopt.graphql.generic_relations import is_generic_foreign_key
 from dbopt.graphql.nodes import node_resolver
 from dbopt.graphql.offset_connections import offset_resolver
@@ -52,10 +52,13 @@ def optimize(schema: graphene.Schema, *, projection: bool = True, fast_rows: boo
     projector = core.extensions[EXTENSION] = Projector(core, projection=projection, fast_rows=fast_rows)
     for named in core.type_map.values():
         if isinstance(named, GraphQLObjectType):
-            for field in named.fields.values():
-                field.resolve = node_resolver(field.resolve) or field.resolve
             node_type: Any = getattr(named, "graphene_type", None)
-            if _is_node_type(node_type):
+            model = node_type._meta.model if _is_node_type(node_type) else None
+            for field in named.fields.values():
+                if isinstance(field.resolve, (ConnectionResolver, RelationConnectionResolver)):
+                    field.resolve.bind(model)
+                field.resolve = node_resolver(field.resolve) or field.resolve
+            if model is not None:
                 _optimize_type(node_type, named, projector)
     return schema
 
@@ -66,12 +69,8 @@ def _optimize_type(node_type: Any, named: GraphQLObjectType, projector: Projecto
         for key, (name, field) in declared.items():
             if key in named.fields and _is_stock(node_type, name, field):
                 _optimize_field(node_type, name, named.fields[key], projector.schema)
-    model = node_type._meta.model
     for connection in named.fields.values():
-        if isinstance(connection.resolve, RelationConnectionResolver):
-            connection.resolve.bind(model)
-        else:
-            connection.resolve = offset_resolver(connection.resolve, model, named) or connection.resolve
+        connection.resolve = offset_resolver(connection.resolve, node_type._meta.model, named) or connection.resolve
     projector.add(named, node_type, {key: field for key, (_, field) in declared.items()})
 
 

@@ -13,6 +13,8 @@ from graphene_django.registry import Registry
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import DboptExecutionContext, KeysetConnectionField, optimize
+from dbopt.pagination import declarations
+from dbopt.pagination.declarations import declared_orders
 from tests.testapp.models import Author, Book, Note, Publisher, Shop, Tag
 
 pytestmark = pytest.mark.django_db
@@ -465,6 +467,49 @@ def test_ten_thousand_parents_are_asked_about_in_chunks(batches):
     assert {row["tags"]["nodes"][0]["slug"] for row in data["books"]} == {"t"}
     assert batches == [("PagesLoader", 1000), ("PagesLoader", 1000), ("PagesLoader", 500)]
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    "order_by", [("-pages", "title"), ("rating",), ("-rating", "title"), ("publisher__name", "-pk")]
+)
+def test_mixed_directions_and_nulls_are_paged_for_all_parents(authors, order_by):
+    for number, book in enumerate(Book.objects.order_by("title")):
+        Book.objects.filter(pk=book.pk).update(
+            rating=[None, 1, 2][number % 3], publisher=book.publisher if number % 4 else None
+        )
+    made, plain = (schema(order_by=order_by, optimized=optimized) for optimized in (True, False))
+    rows, cursors = [], {}
+
+    for _ in range(4):
+        for end, cursor in (("first", "after"), ("last", "before")):
+            variables = {end: 2, cursor: cursors.get(end)}
+            data, errors, asked = ask(PAGE, of=made, **variables)
+            assert errors == []
+            assert len(asked) <= 4
+            assert data == ask(PAGE, of=plain, executor=None, **variables)[0]
+            info = data["authors"][5]["books"]["pageInfo"]
+            cursors[end] = info["endCursor" if end == "first" else "startCursor"]
+            if end == "first":
+                rows += [edge["node"]["title"] for edge in data["authors"][5]["books"]["edges"]]
+
+    # The cursors of the author who has most lead through all five; then the list is empty.
+    assert sorted(rows[:5]) == [f"B5.{number}" for number in range(5)]
+
+
+def test_orders_are_declared_for_the_check_of_indexes(monkeypatch):
+    monkeypatch.setattr(declarations, "_declared", {})
+
+    schema(equality=("price",))
+
+    found = {(declared.model, declared.order_by, declared.equality) for declared in declared_orders()}
+    assert found == {
+        (Book, ("-pages",), ("author_id", "price")),
+        (Book, ("title",), ("author_id",)),
+        (Book, None, ("publisher_id",)),
+        (Note, ("text",), ("content_type", "object_id")),
+        # With a resolver: who knows what it filters by.
+        (Book, ("title",), ()),
+    }
 
 
 def test_filter_that_is_no_argument_is_a_mistake_of_the_schema():
