@@ -7,8 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AnonymousUser
+from django.apps import apps
 from django.core.checks import Warning as Finding
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpRequest
@@ -102,14 +101,24 @@ def _request(question: Question) -> HttpRequest:
     request = HttpRequest()
     request.method = "POST"
     request.META = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "REMOTE_ADDR": "127.0.0.1"}
-    request.user = AnonymousUser()
-    if question.user is not None:
-        users = get_user_model()._default_manager  # noqa: SLF001  # public by documentation
-        try:
-            request.user = users.get_by_natural_key(question.user)
-        except ObjectDoesNotExist as error:
-            raise ValueError(f"there is no user {question.user!r}.") from error
+    if apps.is_installed("django.contrib.auth"):
+        request.user = _user(question.user)
+    elif question.user is not None:
+        raise ValueError("there are no users: django.contrib.auth is not installed.")
     return request
+
+
+def _user(name: str | None) -> Any:
+    # Here, because a project without users cannot import it.
+    from django.contrib.auth import get_user_model
+    from django.contrib.auth.models import AnonymousUser
+
+    if name is None:
+        return AnonymousUser()
+    try:
+        return get_user_model()._default_manager.get_by_natural_key(name)  # noqa: SLF001  # public by documentation
+    except ObjectDoesNotExist as error:
+        raise ValueError(f"there is no user {name!r}.") from error
 
 
 def _failed(question: Question, result: ExecutionResult) -> list[Finding]:

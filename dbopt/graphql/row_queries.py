@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.contenttypes.fields import GenericForeignKey
 from django.db.models.fields.related_descriptors import (
     ForwardManyToOneDescriptor,
     ReverseManyToOneDescriptor,
@@ -16,12 +15,13 @@ from django.db.models.fields.related_descriptors import (
 )
 from django.db.models.manager import BaseManager
 
+from dbopt.graphql.generic_relations import is_generic_foreign_key
 from dbopt.graphql.sources import MISSING, Source, reached
 
 if TYPE_CHECKING:
     from django.db.models import Model
 
-_RELATIONS = (ForwardManyToOneDescriptor, ReverseManyToOneDescriptor, ReverseOneToOneDescriptor, GenericForeignKey)
+_RELATIONS = (ForwardManyToOneDescriptor, ReverseManyToOneDescriptor, ReverseOneToOneDescriptor)
 _MANAGERS = frozenset(("objects", "_default_manager", "_base_manager"))
 _LOADS = frozenset(("load", "load_many"))
 _WRITES = frozenset(("save", "delete"))
@@ -86,7 +86,8 @@ def _asks(source: Source, node: ast.AST, model: type[Model] | None) -> bool:
     if not isinstance(node, ast.Attribute):
         return False
     if isinstance(node.value, ast.Name) and node.value.id == source.first_argument and model is not None:
-        return isinstance(inspect.getattr_static(model, node.attr, None), _RELATIONS)
+        attribute = inspect.getattr_static(model, node.attr, None)
+        return isinstance(attribute, _RELATIONS) or is_generic_foreign_key(getattr(attribute, "field", attribute))
     found = source.value(node)
     return isinstance(found, BaseManager) or (found is MISSING and node.attr in _MANAGERS)
 

@@ -20,7 +20,7 @@ from dbopt.conf import GraphQLSettings
 from dbopt.graphql import DataLoader, KeysetConnectionField, RelatedLoader, batch, optimize
 from dbopt.graphql.audit import audit
 from dbopt.neo4j import graph
-from tests.testapp.models import Author, Book, Publisher, Tag
+from tests.testapp.models import Author, Book, Note, Publisher, Tag
 
 REGISTRY = Registry()
 
@@ -140,6 +140,18 @@ class AuthorNode(DjangoObjectType):
         return len(self.books.all())  # dbopt: allow W504
 
 
+class NoteNode(DjangoObjectType):
+    about = graphene.String()
+
+    class Meta:
+        model = Note
+        fields = ("id", "text")
+        registry = REGISTRY
+
+    def resolve_about(self, info):
+        return str(self.subject)
+
+
 class PublisherNode(DjangoObjectType):
     """Only ever one."""
 
@@ -162,6 +174,7 @@ class Query(graphene.ObjectType):
     tags = DjangoListField(TagNode)
     books = DjangoConnectionField(BookNode)
     open_books = DjangoConnectionField(BookNode, max_limit=None)
+    notes = KeysetConnectionField(NoteNode, order_by="id")
     paged = KeysetConnectionField(AuthorNode, order_by="id")
     publisher = graphene.Field(PublisherNode)
     words = graphene.List(graphene.String)
@@ -338,6 +351,7 @@ def test_resolvers_that_ask_for_each_row_of_a_list():
     assert shown == {
         "BookNode.authorName": ["self.author"],
         "Shelf.size": ["Book.objects"],
+        "NoteNode.about": ["self.subject"],
         "AuthorNode.related": ["self.books"],
         "AuthorNode.managed": ["Book.objects"],
         "AuthorNode.helped": ["Book.objects"],

@@ -250,6 +250,41 @@ def test_server_out_of_reach_in_a_process_of_its_own():
     assert (done.returncode, "out of reach" in done.stderr, "hidden" in done.stderr) == (3, True, False)
 
 
+SMALL_PROJECT = """
+import sys, types, django, graphene
+from django.conf import settings
+from django.core.management import call_command
+
+urls = types.ModuleType("urls")
+urls.urlpatterns = []
+settings.configure(
+    INSTALLED_APPS=["graphene_django", "dbopt"], SECRET_KEY="x", ROOT_URLCONF=urls, USE_TZ=True,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+)
+django.setup()
+
+class Query(graphene.ObjectType):
+    one = graphene.Int()
+
+    def resolve_one(self, info):
+        return len(info.context.method)
+
+schema = graphene.Schema(query=Query)
+sys.modules["small"] = types.SimpleNamespace(SCHEMA=schema)
+call_command("dbopt_check", section=["graphql"], schema="small.SCHEMA")
+call_command("dbopt_check", trace=[sys.argv[1]], schema="small.SCHEMA")
+"""
+
+
+def test_project_without_users_and_content_types(document):
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_PROJECT, document("{ one }")],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Nothing found.\nNothing found.\n", "")
+
+
 def trace(file, *arguments):
     return check("--schema", f"{HERE}.SCHEMA", "--trace", file, *arguments)
 
