@@ -419,6 +419,18 @@ def test_primary_out_of_reach_stores_nothing_and_holds_nobody_up(
     assert outcomes(names)["hits"] == 0
 
 
+def test_hold_off_covers_a_replica_that_lags_less(streamed_ada, standby, elsewhere, outcomes):
+    with consistency("holdoff", lag=0.3):
+        wait_until(lambda: elsewhere(names) and outcomes(names)["hits"], what="a hit")
+        standby.pause()
+        rename(streamed_ada)
+        assert elsewhere(names) == ["Ada"]
+        assert outcomes(names)["refused"]["hold_off"] >= 1
+        standby.catch_up()
+
+        wait_until(lambda: elsewhere(names) == ["Grace"] and outcomes(names)["hits"] > 1, what="the new name, stored")
+
+
 def test_health_names_a_replica_that_lags(streamed_ada, standby):
     """Also while nobody reads from it."""
     dbopt = {

@@ -375,3 +375,33 @@ def test_nothing_is_asked_of_the_database_on_a_hit(policy, queries):
             names()
 
     assert ran == []
+
+
+@pytest.fixture
+def pooled(shop_database):
+    """An alias whose one connection goes from thread to thread."""
+    known = connections["default"].settings_dict
+    pool = {"min_size": 1, "max_size": 1}
+    connections.settings["pooled"] = {**known, "OPTIONS": {**known["OPTIONS"], "pool": pool}, "CONN_MAX_AGE": 0}
+    yield
+    connections["pooled"].close_pool()
+    del connections["pooled"], connections.settings["pooled"]
+
+
+def test_pool_hands_on_what_a_session_is_set_to(schemas, pooled, elsewhere):
+    def set_and_leave(*statements):
+        with connections["pooled"].cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+        connections["pooled"].close()
+
+    def found():
+        with connections["pooled"].cursor() as cursor:
+            cursor.execute("SELECT current_schema()")
+            return cursor.fetchone()[0], session_scope()
+
+    elsewhere(set_and_leave, "SET search_path TO one")
+    assert elsewhere(found) == ("one", (("pooled", "search_path", "one"),))
+
+    elsewhere(set_and_leave, "BEGIN", "SET LOCAL search_path TO two")
+    assert elsewhere(found) == ("one", (("pooled", "search_path", "one"),))

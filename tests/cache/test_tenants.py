@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.test import override_settings
 
@@ -137,3 +139,44 @@ def test_invalidating_without_a_tenant_has_nothing_to_do(shops, required):
 
 def test_books_are_no_part_of_it(shops):
     assert Book.objects.count() == 0
+
+
+def test_tenant_switched_in_the_middle_of_a_request(shops, required, outcomes):
+    with tenant_context(1):
+        assert codes() == codes() == ["one"]
+        with tenant_context(2):
+            assert codes() == codes() == ["two"]
+        assert codes() == ["one"]
+
+    assert outcomes(codes)["hits"] == 3
+
+
+@cached_query(timeout=60)
+async def codes_in_a_task():
+    return await sync_to_async(codes.uncached)()
+
+
+def test_tasks_of_two_tenants_never_share(shops, required):
+    """They switch to each other between any two steps."""
+
+    async def read(tenant):
+        with tenant_context(tenant):
+            return [await codes_in_a_task() for _ in range(5)]
+
+    async def read_all():
+        return await asyncio.gather(*(read(tenant) for tenant in (1, 2) * 3))
+
+    assert async_to_sync(read_all)() == [[["one"]] * 5, [["two"]] * 5] * 3
+
+
+def test_task_that_switches_changes_only_itself(shops, required):
+    async def switch():
+        with tenant_context(2):
+            return await codes_in_a_task()
+
+    async def read():
+        with tenant_context(1):
+            before = await codes_in_a_task()
+            return before, await asyncio.create_task(switch()), await codes_in_a_task()
+
+    assert async_to_sync(read)() == (["one"], ["two"], ["one"])
