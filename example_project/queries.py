@@ -62,7 +62,7 @@ EXAMPLES = (
         "Investigations with their entities",
         """{
   investigations(first: 10) {
-    edges { node { name status priority entities { name type } } }
+    edges { node { name status priority entities(first: 5) { totalCount nodes { name type } } } }
   }
 }""",
     ),

@@ -11,6 +11,7 @@ from graphene_django.registry import Registry
 
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import PageSizeError
+from dbopt.graphql import KeysetConnectionField
 from dbopt.intelgraph.loaders import EntityByIdLoader, NeighboursByEntityLoader, RelationshipsByEntityLoader
 from dbopt.intelgraph.models import Entity, Investigation, Member, Relationship, Source
 from dbopt.tenancy import require_tenant
@@ -147,7 +148,14 @@ class InvestigationNode(TenantNode):
         model = Investigation
         name = "Investigation"
         registry = REGISTRY
-        fields = ("id", "external_id", "name", "status", "priority", "entities", "created_at", "updated_at")
+        fields = ("id", "external_id", "name", "status", "priority", "created_at", "updated_at")
+
+    entities = KeysetConnectionField(
+        EntityNode,
+        order_by=("-created_at", "-id"),
+        total_count="capped",
+        description="What it is about, the newest first.",
+    )
 
 
 class MemberNode(TenantNode):

@@ -138,7 +138,7 @@ def test_nested_relations_hide_foreign_rows_that_are_wrongly_linked(ours, theirs
     InvestigationEntity.objects.create(investigation=theirs.investigation, entity=mine)
     text = """query N($e: ID!, $i: ID!) {
         entity(id: $e) { incoming { type } relationships { type } investigations { name } outgoing { id type } }
-        investigation(id: $i) { entities { name } }
+        investigation(id: $i) { entities { nodes { name } } }
     }"""
 
     result = ask(ours, text, e=mine.pk, i=ours.investigation.pk)
@@ -148,7 +148,7 @@ def test_nested_relations_hide_foreign_rows_that_are_wrongly_linked(ours, theirs
     assert [row["type"] for row in entity["incoming"]] == ["knows"]
     assert sorted(row["type"] for row in entity["relationships"]) == ["crosses", "knows", "knows"]
     assert entity["investigations"] == [{"name": "ours case"}]
-    assert {row["name"].split()[0] for row in result.data["investigation"]["entities"]} == {"ours"}
+    assert {row["name"].split()[0] for row in result.data["investigation"]["entities"]["nodes"]} == {"ours"}
 
     result = ask(ours, "query R($r: ID!) { relationship(id: $r) { source { name } target { name } } }", r=crossing.pk)
     assert result.data == {"relationship": None}

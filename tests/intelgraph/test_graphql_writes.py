@@ -25,12 +25,12 @@ UPDATE_RELATIONSHIP = """mutation U($id: ID!, $input: RelationshipFields!) {
 }"""
 CREATE_INVESTIGATION = """mutation C($input: NewInvestigation!) {
     createInvestigation(input: $input) {
-        investigation { name status priority entities { name } } errors { field message }
+        investigation { name status priority entities { nodes { name } } } errors { field message }
     }
 }"""
 UPDATE_INVESTIGATION = """mutation U($id: ID!, $input: InvestigationFields!) {
     updateInvestigation(id: $id, input: $input) {
-        investigation { name priority entities { name } } errors { field message }
+        investigation { name priority entities { nodes { name } } } errors { field message }
     }
 }"""
 
@@ -235,19 +235,25 @@ def test_create_and_update_investigation(world):
         world, CREATE_INVESTIGATION, input={"name": "Case", "priority": 4, "entityIds": [pks[0], pks[1], pks[0]]}
     )
     assert payload["errors"] == []
-    assert sorted(row["name"] for row in payload["investigation"].pop("entities")) == ["one person 0", "one person 1"]
+    assert sorted(row["name"] for row in payload["investigation"].pop("entities")["nodes"]) == [
+        "one person 0",
+        "one person 1",
+    ]
     assert payload["investigation"] == {"name": "Case", "status": "open", "priority": 4}
 
     case = Investigation.objects.get(name="Case")
     payload = change(world, UPDATE_INVESTIGATION, id=case.pk, input={"entityIds": [pks[1], pks[2]]})
-    assert sorted(row["name"] for row in payload["investigation"]["entities"]) == ["one person 1", "one person 2"]
+    assert sorted(row["name"] for row in payload["investigation"]["entities"]["nodes"]) == [
+        "one person 1",
+        "one person 2",
+    ]
 
     payload = change(world, UPDATE_INVESTIGATION, id=case.pk, input={"priority": 1})
     assert payload["investigation"]["priority"] == 1
-    assert len(payload["investigation"]["entities"]) == 2
+    assert len(payload["investigation"]["entities"]["nodes"]) == 2
 
     payload = change(world, UPDATE_INVESTIGATION, id=case.pk, input={"entityIds": []})
-    assert payload["investigation"]["entities"] == []
+    assert payload["investigation"]["entities"]["nodes"] == []
 
 
 @pytest.mark.parametrize(
