@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import graphene
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
-from graphene_django.settings import graphene_settings
 from graphene_django.views import GraphQLView
 
 from dbopt.exceptions import ConfigurationError
@@ -24,8 +24,8 @@ def served_schemas() -> list[GraphQLSchema]:
         ConfigurationError: what ``GRAPHENE["SCHEMA"]`` names cannot be imported.
     """
     found = list(_of_views(get_resolver().url_patterns))
-    if graphene_settings.user_settings.get("SCHEMA"):
-        found.append(schema_at(graphene_settings.user_settings["SCHEMA"]))
+    if _default():
+        found.append(schema_at(_default()))
     return list({id(schema): schema for schema in found}.values())
 
 
@@ -45,6 +45,11 @@ def schema_at(path: Any) -> GraphQLSchema:
     return schema
 
 
+def _default() -> Any:
+    # As it is written: graphene-django's settings would import it, and fail with an error of their own.
+    return getattr(settings, "GRAPHENE", {}).get("SCHEMA")
+
+
 def _of_views(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[GraphQLSchema]:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
@@ -53,6 +58,6 @@ def _of_views(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[GraphQLS
         callback: Any = pattern.callback
         view = getattr(callback, "view_class", None)
         if view is not None and issubclass(view, GraphQLView):
-            schema = callback.view_initkwargs.get("schema") or view.schema or graphene_settings.SCHEMA
+            schema = callback.view_initkwargs.get("schema") or view.schema or _default()
             if schema is not None:
                 yield schema_at(schema)

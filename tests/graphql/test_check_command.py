@@ -194,6 +194,18 @@ def test_served_schemas_are_found_once_each():
     assert ("dbopt.W504", "AuthorNode.slow") in found
 
 
+def test_view_without_a_schema_of_its_own_serves_the_default():
+    addresses = ModuleType("addresses")
+    addresses.urlpatterns = [path("graphql", GraphQLView.as_view())]
+
+    with override_settings(ROOT_URLCONF=addresses, GRAPHENE={"SCHEMA": f"{HERE}.SCHEMA"}):
+        assert ("dbopt.W504", "AuthorNode.slow") in findings("--section", "graphql")
+    with override_settings(ROOT_URLCONF=addresses, GRAPHENE={"SCHEMA": "nope.schema"}):
+        assert check("--section", "graphql")[0] == 2
+    with override_settings(ROOT_URLCONF=addresses):
+        assert findings("--section", "graphql") == []
+
+
 def test_settings_are_checked_too():
     with override_settings(DBOPT={"CACHE": {"SOCKET_TIMEOUT": 9.0}}):
         assert ("dbopt.W203", None) in findings("--section", "system")
