@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbopt.cache.names.keys import digest, encode_argument
 from dbopt.graphql.cache.hints import Scope
-from dbopt.graphql.cache.telling import OTHER, USER, tell, tell_role
+from dbopt.graphql.cache.telling import EVERYTHING, OTHER, USER, tell, tell_role
 
 if TYPE_CHECKING:
     from dbopt.graphql.cache.watching import Watch
@@ -17,9 +17,14 @@ _OF_SCOPE: Mapping[Scope, tuple[str, ...]] = {Scope.PUBLIC: (), Scope.ROLE: (_RO
 
 
 class Identity:
-    """Who asks one question. ``tell_other`` knows what is no attribute of the context."""
+    """Who asks one question. ``tell_other`` knows what is no attribute of the context.
+
+    Attributes:
+        names: what was looked at beyond what the scope says, whether it could be told or not.
+    """
 
     def __init__(self, scope: Scope, context: Any, *, tell_other: Callable[[str], bytes | None] | None = None) -> None:
+        self.names: frozenset[str] = frozenset()
         self._scope = scope
         self._context = context
         self._tell_other = tell_other
@@ -31,14 +36,13 @@ class Identity:
             return False
         return self._take({name: self._tell(name) for name in (*names, *_OF_SCOPE[self._scope])})
 
-    def widen(self, watch: Watch) -> frozenset[str] | None:
-        """Take in what was looked at; return the names that are new, None where that cannot be told or has changed."""
+    def widen(self, watch: Watch) -> bool:
+        """Take in what was looked at; False where that cannot be told or has changed."""
         seen = watch.told
         told = {name: seen[name] if name in seen else self._tell(name) for name in self._beyond(seen)}
-        if any(self._told.get(name, value) != value for name, value in told.items()):
-            return None
-        new = frozenset(told.keys() - self._told.keys())
-        return new if self._take(told) else None
+        self.names |= told.keys() - {EVERYTHING}
+        has_changed = any(self._told.get(name, value) != value for name, value in told.items())
+        return self._take(told) and not has_changed
 
     def is_anybody(self, watch: Watch) -> bool:
         """Whether the answer depends on nothing about who asks."""

@@ -119,11 +119,11 @@ class ScopedCall(CachedFunction[..., Any]):
 
     def _move(self, fill: Fill) -> str | None:
         """Store under a key that holds all that was looked at; return why that cannot be."""
-        tenant, new = self._spec.tenant(), self.identity.widen(self.watch)
-        if tenant is None or new is None:
+        tenant, is_told = self._spec.tenant(), self.identity.widen(self.watch)
+        # Also what could not be told: the next call tries it before it runs, in a thread that may load a user.
+        self._scoped.names |= self.identity.names
+        if tenant is None or not is_told:
             return "context"
-        if new:
-            self._scoped.names |= new
-            place = self._spec.place(tenant, self._arguments(), {})
-            fill.key = value_key(server().namespace, tenant, name=self._spec.name, call=place.call)
+        place = self._spec.place(tenant, self._arguments(), {})
+        fill.key = value_key(server().namespace, tenant, name=self._spec.name, call=place.call)
         return None

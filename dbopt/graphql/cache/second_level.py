@@ -117,7 +117,7 @@ class _Batch:
             self._tenant = self._spec.tenant()
         if self._tenant is None:
             return "tenant"
-        if not self._identity.read(self._spec.names) or self._identity.widen(self._loader.looked_at) is None:
+        if not self._identity.read(self._spec.names) or not self._identity.widen(self._loader.looked_at):
             return "context"
         try:
             self._places = self._value_keys(self._keys)
@@ -224,11 +224,10 @@ class _Batch:
         seconds: float,
     ) -> str | None:
         """Store what was loaded; return why it cannot be stored."""
-        new = self._identity.widen(watch)
-        if recording.refusal is not None or new is None:
+        is_told = self._identity.widen(watch)
+        self._spec.names |= self._identity.names
+        if recording.refusal is not None or not is_told:
             return recording.refusal or "context"
-        if new:
-            self._spec.names |= new
         observed = {tag: token for tag, token in recording.tokens.items() if tag not in head}
         rows = self._rows if self._rows is not None and self._rows.cover(observed) else None
         if not (observed or self._spec.tags):

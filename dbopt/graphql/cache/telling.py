@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth import get_backends
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.sessions.backends.base import SessionBase
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model
 from django.db.models.fields.files import FieldFile
 from django.http import QueryDict
@@ -34,6 +35,9 @@ USER = "user"
 
 # What stands before the names of other things than attributes of a context: no attribute has such a name.
 OTHER = "*"
+
+# The name noted for a context that cannot be watched.
+EVERYTHING = f"{OTHER}everything"
 
 # Under these names Django keeps the user, too.
 _ALIASES = {"auser": USER, "_cached_user": USER, "_acached_user": USER}
@@ -64,13 +68,13 @@ def tell(context: Any, name: str) -> bytes | None:
     with _telling():
         try:
             value = _unwrapped(getattr(context, name))
-        except AttributeError:
-            return _ABSENT
-        try:
             if name in _VARIABLES:
                 value = {key: item for key, item in value.items() if isinstance(item, str)}
             return encode_argument(name, plain(value), function="GraphQL")
-        except UncacheableArgumentError:
+        except AttributeError:
+            return _ABSENT
+        except (UncacheableArgumentError, SynchronousOnlyOperation):
+            # The second: a coroutine looks at a user that nobody has loaded yet.
             return None
 
 

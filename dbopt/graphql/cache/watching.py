@@ -12,13 +12,10 @@ from functools import cache
 from types import FunctionType
 from typing import Any
 
-from dbopt.graphql.cache.telling import OTHER, is_telling, tell, told_name
+from dbopt.graphql.cache.telling import EVERYTHING, is_telling, tell, told_name
 
 _WATCHES = "_dbopt_watches"
 _OURS = "_dbopt_"
-
-# The name noted for a context that cannot be watched.
-EVERYTHING = f"{OTHER}everything"
 
 
 class Watch:
