@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from dbopt.exceptions import ConfigurationError, PageSizeError
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
+# No more digits than any size has: reading a million of them would take its time.
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+def page_arguments(query: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments first, after, last and before of a query string, for ``keyset_page``.
+
+    Args:
+        query: ``request.GET``, or what a framework calls it; other names are left alone.
+
+    Raises:
+        PageSizeError: first or last is no whole number; its code is BAD_PAGINATION.
+    """
+    arguments: dict[str, Any] = {name: query[name] for name in ("after", "before") if name in query}
+    for name in ("first", "last"):
+        if name in query:
+            if not _WHOLE_NUMBER.fullmatch(query[name]):
+                raise PageSizeError(
+                    f"`{name}` must be a whole number, not {query[name][:20]!r}.", code="BAD_PAGINATION"
+                )
+            arguments[name] = int(query[name])
+    return arguments
 
 
 def page_size(

@@ -20,6 +20,7 @@ from dbopt.pagination import cursor as cursor_module
 from dbopt.pagination.cursor import decode_cursor, encode_cursor, list_signature
 
 VALUES = st.one_of(
+    st.none(),
     st.booleans(),
     st.integers(),
     st.text(st.characters(codec="utf-8"), max_size=50),
@@ -62,7 +63,9 @@ def test_time_in_the_doubled_hour_of_autumn_is_the_same_instant():
     assert read.microsecond == 1
 
 
-@pytest.mark.parametrize("values", [[1, "Zoë"], [datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), 77], [b"x"]])
+@pytest.mark.parametrize(
+    "values", [[1, "Zoë"], [None, None], [datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), 77], [b"x"]]
+)
 def test_every_change_of_one_character_is_refused(values):
     cursor = encode_cursor("list", values)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \x00é"

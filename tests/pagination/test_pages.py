@@ -220,20 +220,23 @@ def test_cursor_outlives_its_row(shelf):
     [
         lambda cursor: keyset_page(Book.objects.order_by("-pages"), after=cursor),
         lambda cursor: keyset_page(Book.objects.order_by("title"), after=cursor),
+        lambda cursor: keyset_page(Book.objects.order_by("pages", "-title"), after=cursor),
+        lambda cursor: keyset_page(Book.objects.order_by(F("rating").asc(nulls_first=True)), after=cursor),
         lambda cursor: keyset_page(Author.objects.order_by("pk"), after=cursor),
     ],
-    ids=["other direction", "other order", "other model"],
+    ids=["other direction", "other order", "more keys", "nulls elsewhere", "other model"],
 )
 def test_cursor_of_another_list_is_refused(shelf, other):
     shelf(3)
-    cursor = keyset_page(Book.objects.order_by("pages"), first=1).end_cursor
+    for order in ("pages", "rating"):
+        cursor = keyset_page(Book.objects.order_by(order), first=1).end_cursor
 
-    with pytest.raises(InvalidCursorError) as caught:
-        other(cursor)
+        with pytest.raises(InvalidCursorError) as caught:
+            other(cursor)
 
-    assert str(caught.value) == (
-        "Argument `after` is not a valid cursor for this list: it belongs to another list, ordering or tenant."
-    )
+        assert str(caught.value) == (
+            "Argument `after` is not a valid cursor for this list: it belongs to another list, ordering or tenant."
+        )
 
 
 def test_cursor_of_another_tenant_is_refused(shelf):
