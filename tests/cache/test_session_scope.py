@@ -7,14 +7,20 @@ from contextlib import contextmanager, suppress
 import psycopg
 import pytest
 from django.conf import settings
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 from django.db.transaction import atomic
 from django.test import override_settings
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from psycopg import sql
 
 from dbopt.cache import cached_metrics, cached_query
+from dbopt.cache.observation.assignments import Special
 from dbopt.cache.observation.scopes import session_scope
+from dbopt.cache.observation.transactions import watch
 from tests.cache.stages import unhurried
+from tests.fuzzing import examples
 from tests.testapp.models import Author
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -405,3 +411,44 @@ def test_pool_hands_on_what_a_session_is_set_to(schemas, pooled, elsewhere):
 
     elsewhere(set_and_leave, "BEGIN", "SET LOCAL search_path TO two")
     assert elsewhere(found) == ("one", (("pooled", "search_path", "one"),))
+
+
+TENANTS = ("1", "2", "3")
+CHANGES = (
+    *(f"SET app.tenant = {tenant}" for tenant in TENANTS),
+    *(f"SET LOCAL app.tenant = {tenant}" for tenant in TENANTS),
+    *(
+        f"SELECT set_config('app.tenant', '{tenant}', {is_local})"
+        for tenant in TENANTS
+        for is_local in ("true", "false")
+    ),
+    "RESET app.tenant",
+    "RESET ALL",
+    "SELECT 1 / 0",
+    "SAVEPOINT s",
+    "ROLLBACK TO SAVEPOINT s",
+)
+
+
+@given(steps=st.lists(st.sampled_from([*CHANGES, "begin", "commit", "rollback"]), max_size=14))
+@settings_of_hypothesis(max_examples=examples(60), deadline=None)
+def test_what_is_known_is_what_is_so(steps):
+    """Whatever is set, undone and broken in whatever order: what the cache takes for the tenant is the session's."""
+    connection.close()
+    for step in steps:
+        if step == "begin":
+            if connection.get_autocommit():
+                connection.set_autocommit(False)
+        elif step in ("commit", "rollback"):
+            if not connection.get_autocommit():
+                getattr(connection, step)()
+                connection.set_autocommit(True)
+        else:
+            with suppress(DatabaseError):
+                execute(step)
+        if connection.connection is not None and not watch(connection).is_failed():
+            watch(connection).settle()
+            values = {name: value for _, name, value in session_scope()}
+            told = values.get("app.tenant", "").rpartition(":")[2]
+            assert told in (real(), str(Special.UNKNOWN)), (step, values)
+    connection.close()

@@ -110,6 +110,7 @@ def is_behind(connection: BaseDatabaseWrapper) -> bool:
         return False
     replayed = replayed_by(connection)
     if replayed is None:
+        log.trust(connection.alias)
         return False
     log.follow()
     return not log.shows(connection.alias, replayed, within=budget)
@@ -134,6 +135,10 @@ class PrimaryLog:
     def is_shown(self, replica: str, *, within: float) -> bool:
         """Tell whether a replica is known to show what was committed so many seconds ago; asks nobody."""
         return time.monotonic() - self._shown.get(replica, -within) < within
+
+    def trust(self, replica: str) -> None:
+        """Take a replica that cannot be measured for one that shows everything."""
+        self._shown[replica] = time.monotonic()
 
     def shows(self, replica: str, replayed: int, *, within: float) -> bool:
         """Learn how far a replica has replayed; tell whether it shows what was committed so many seconds ago."""
