@@ -123,6 +123,7 @@ class Query(graphene.ObjectType):
     tenant_of_loader = graphene.String()
     first_in_loop = graphene.String()
     first_in_thread = graphene.String()
+    nested = graphene.Field(lambda: Query)
     awaits_promise = graphene.String()
 
     def resolve_authors(self, info):
@@ -179,10 +180,13 @@ class Query(graphene.ObjectType):
         return await sync_to_async(lambda: Tenants(info.context).load(1))()
 
     async def resolve_first_in_loop(self, info):
-        return Titles(info.context).load(1)
+        return Titles(info.context).load(0)
+
+    async def resolve_nested(self, info):
+        return Query()
 
     def resolve_first_in_thread(self, info):
-        return Titles(info.context).load(1)
+        return Titles(info.context).load(0)
 
     async def resolve_awaits_promise(self, info):
         return await (await sync_to_async(lambda: Titles(info.context).load(1))())

@@ -127,9 +127,9 @@ def test_coroutines_work_in_the_transaction_of_an_atomic_mutation(atomic, writte
 
 
 def test_loader_that_a_coroutine_asks_for_first_stays_the_operations(ask, books):
-    status, answer = ask("{ firstInLoop firstInThread }")
+    status, answer = ask("{ firstInLoop nested { firstInThread } }")
 
-    assert status == 200
+    assert (status, answer["data"]) == (200, {"firstInLoop": None, "nested": {"firstInThread": None}})
     assert [message for message, _ in errors_of(answer)] == [
         (
             "Titles belongs to another thread. Take one from this thread's own context; "
