@@ -82,9 +82,6 @@ class Page(Generic[M]):
 
     ``rows`` is one statement. Asking for ``has_next`` or ``has_previous`` costs nothing in the page's own direction,
     and one indexed look-up at most in the other; ``total()`` is one COUNT, ``count(mode)`` may be cheaper.
-
-    Attributes:
-        size: rows that were asked for at most.
     """
 
     def __init__(  # noqa: PLR0913  # all by keyword
@@ -102,7 +99,7 @@ class Page(Generic[M]):
         self._prepared = order.prepare(queryset)
         self._order = order
         self._signature = signature
-        self.size = size
+        self._size = size
         self._is_backward = is_backward
         self._lower = lower
         self._upper = upper
@@ -111,13 +108,18 @@ class Page(Generic[M]):
     @cached_property
     def _fetched(self) -> list[M]:
         """One row more than the page has, in the direction of paging."""
-        if self.size == 0:
+        if self._size == 0:
             return []
         start, stop = self._ends
         queryset = self._prepared
         if stop is not None:
             queryset = queryset.filter(self._order.beyond(stop, is_backward=not self._is_backward))
-        return list(self._order.take(queryset, start, limit=self.size + 1, is_backward=self._is_backward))
+        return list(self._order.take(queryset, start, limit=self._size + 1, is_backward=self._is_backward))
+
+    @property
+    def size(self) -> int:
+        """How many rows were asked for at most."""
+        return self._size
 
     @property
     def _ends(self) -> tuple[list[Any] | None, list[Any] | None]:
@@ -127,7 +129,7 @@ class Page(Generic[M]):
     @cached_property
     def rows(self) -> list[M]:
         """The rows of this page, in the order of the list, backwards too."""
-        rows = self._fetched[: self.size]
+        rows = self._fetched[: self._size]
         return rows[::-1] if self._is_backward else rows
 
     @cached_property
@@ -173,9 +175,9 @@ class Page(Generic[M]):
                 return False
             # An empty page lies at its cursor, whose row is on the other side.
             return self._exists(is_backward=is_backward, start=start, is_inclusive=not self.rows)
-        if len(self._fetched) > self.size:
+        if len(self._fetched) > self._size:
             return True
-        if self.size and stop is None:
+        if self._size and stop is None:
             return False
         return self._exists(is_backward=is_backward, start=start, is_inclusive=False)
 
