@@ -78,11 +78,9 @@ def statements(work):
     return len(captured)
 
 
-def variants():
-    from benchmarks.graphql_schemas import VARIANTS
-
+def variants(makers):
     found = {}
-    for name, make in VARIANTS.items():
+    for name, make in makers.items():
         try:
             found[name] = make()
         except ImportError as error:
@@ -91,7 +89,9 @@ def variants():
 
 
 def trees(report):
-    answers = variants()
+    from benchmarks.graphql_schemas import VARIANTS
+
+    answers = variants(VARIANTS)
     for count in (100, 1000):
         expected = json.loads(answers["loop"](count))
         ways, counts = {}, {}
@@ -171,6 +171,22 @@ def tops(report):
     table(report, "Top 10 of 1,000 rows for 100 parents", ways, base="ROW_NUMBER")
 
 
+def pages(report):
+    """The same as connections: what a page of each of a hundred parents costs a request."""
+    from benchmarks.graphql_connections import PARENTS, VARIANTS
+
+    answers = variants(VARIANTS)
+    expected = json.loads(answers["dbopt, keyset"](PARENTS))
+    assert len(expected["data"]["entities"]) == PARENTS
+    ways, counts = {}, {}
+    for name, answer in answers.items():
+        got = json.loads(answer(PARENTS))
+        assert got == expected, f"{name} answers otherwise: {str(got)[:300]}"
+        ways[name] = lambda answer=answer: answer(PARENTS)
+        counts[name] = statements(ways[name])
+    table(report, "First 10 of 1,000 rows for 100 parents", ways, base="graphene-django", extra=counts)
+
+
 def memory(report):
     """What requests leave behind for the garbage collector."""
     from benchmarks.graphql_schemas import TREE, dbopt_variant, prefetch_variant
@@ -186,7 +202,7 @@ def memory(report):
         report.row(name, str(left))
 
 
-PARTS = {"trees": trees, "small": small, "cells": cells, "tops": tops, "memory": memory}
+PARTS = {"trees": trees, "small": small, "cells": cells, "tops": tops, "pages": pages, "memory": memory}
 
 
 def main(arguments):
