@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import contextmanager, suppress
 
 import psycopg
@@ -413,15 +414,11 @@ def test_pool_hands_on_what_a_session_is_set_to(schemas, pooled, elsewhere):
     assert elsewhere(found) == ("one", (("pooled", "search_path", "one"),))
 
 
-TENANTS = ("1", "2", "3")
 CHANGES = (
-    *(f"SET app.tenant = {tenant}" for tenant in TENANTS),
-    *(f"SET LOCAL app.tenant = {tenant}" for tenant in TENANTS),
-    *(
-        f"SELECT set_config('app.tenant', '{tenant}', {is_local})"
-        for tenant in TENANTS
-        for is_local in ("true", "false")
-    ),
+    "SET app.tenant = 1",
+    "SET LOCAL app.tenant = 2",
+    "SELECT set_config('app.tenant', '3', false), set_config('app.other', 'x', true)",
+    "SELECT set_config('app.tenant', '4', true)",
     "RESET app.tenant",
     "RESET ALL",
     "SELECT 1 / 0",
@@ -430,12 +427,14 @@ CHANGES = (
 )
 
 
-@given(steps=st.lists(st.sampled_from([*CHANGES, "begin", "commit", "rollback"]), max_size=14))
-@settings_of_hypothesis(max_examples=examples(60), deadline=None)
-def test_what_is_known_is_what_is_so(steps):
+@given(seed=st.integers(0, 2**32))
+@settings_of_hypothesis(max_examples=examples(80), deadline=None)
+def test_what_is_known_is_what_is_so(seed):
     """Whatever is set, undone and broken in whatever order: what the cache takes for the tenant is the session's."""
+    # Evenly drawn: Hypothesis's own lists repeat themselves.
+    steps = random.Random(seed).choices([*CHANGES, "begin", "commit", "rollback"], k=14)
     connection.close()
-    for step in steps:
+    for step in ("begin", *steps):
         if step == "begin":
             if connection.get_autocommit():
                 connection.set_autocommit(False)
@@ -450,5 +449,5 @@ def test_what_is_known_is_what_is_so(steps):
             watch(connection).settle()
             values = {name: value for _, name, value in session_scope()}
             told = values.get("app.tenant", "").rpartition(":")[2]
-            assert told in (real(), str(Special.UNKNOWN)), (step, values)
+            assert told in (real(), str(Special.UNKNOWN)), (step, values, steps)
     connection.close()
