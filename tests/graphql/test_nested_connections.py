@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import graphene
 import pytest
 from django.contrib.contenttypes.models import ContentType
@@ -510,6 +512,64 @@ def test_orders_are_declared_for_the_check_of_indexes(monkeypatch):
         # With a resolver: who knows what it filters by.
         (Book, ("title",), ()),
     }
+
+
+def test_middleware_leaves_the_pages_together(authors):
+    seen = []
+
+    def middleware(resolve, root, info, **arguments):
+        seen.append(info.field_name)
+        return resolve(root, info, **arguments)
+
+    with CaptureQueriesContext(connection) as captured:
+        result = SCHEMA.execute(
+            "{ authors { books(first: 1) { nodes { title } } } }",
+            context_value={},
+            execution_context_class=DboptExecutionContext,
+            middleware=[middleware],
+        )
+
+    assert result.errors is None
+    assert seen.count("books") == 6
+    assert len(captured) == 2
+
+
+def test_request_leaves_nothing_for_the_garbage_collector(authors):
+    text = "{ authors { books(first: 1) { totalCount edges { cursor node { title } } pageInfo { hasPreviousPage } } } }"
+    ask(text)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        ask(text)
+        gc.collect()
+        left = {type(thing).__qualname__ for thing in gc.garbage if type(thing).__module__.startswith("dbopt.")}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+    assert left == set()
+
+
+def test_writes_of_a_mutation_are_seen_by_the_pages_behind_them(authors):
+    class Delete(graphene.Mutation):
+        author = graphene.Field(SCHEMA.graphql_schema.type_map["Author"].graphene_type)
+
+        def mutate(self, info):
+            Book.objects.filter(author=authors[5]).first().delete()
+            return {"author": authors[5]}
+
+    class Mutations(graphene.ObjectType):
+        delete = Delete.Field()
+
+    made = optimize(graphene.Schema(query=SCHEMA.query, mutation=Mutations))
+    text = "delete { author { books { totalCount } } }"
+
+    data, errors, _ = ask(f"mutation {{ one: {text} two: {text} }}", of=made)
+
+    assert errors == []
+    assert [data[name]["author"]["books"]["totalCount"] for name in ("one", "two")] == [4, 3]
 
 
 def test_filter_that_is_no_argument_is_a_mistake_of_the_schema():
