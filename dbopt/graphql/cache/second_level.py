@@ -286,8 +286,9 @@ def _rows_of(loader: DataLoader[Any, Any], keys: Iterable[Any]) -> _Rows | None:
         return None
     rows = loader.rows()
     query = rows.query
-    # Conditions and joins may look at other rows.
-    is_whole = not (query.where or query.annotations or query.combinator or query.select_related or query.is_sliced)
+    # Conditions, joins and computed columns may look at other rows.
+    conditions = (query.where, query.annotations, query.extra, query.extra_tables, query.select_related)
+    is_whole = not (any(conditions) or query.combinator or query.is_sliced)
     tables = model_tables(loader.model)
     if not is_whole or rows._prefetch_related_lookups or len(tables) > 1:  # type: ignore[attr-defined]  # noqa: SLF001
         return None

@@ -72,6 +72,7 @@ class Query(graphene.ObjectType):
     tags = graphene.List(TagNode)
     who = graphene.String()
     may = graphene.Boolean()
+    may_i = graphene.Boolean()
     peek = graphene.String(at=graphene.String(required=True))
     shops = graphene.List(graphene.String)
     fail = graphene.String()
@@ -102,6 +103,11 @@ class Query(graphene.ObjectType):
         CALLS.append("who")
         user = info.context.user
         return f"{user.username}:{Book.objects.count()}"
+
+    @cache_control
+    def resolve_may_i(self, info):
+        CALLS.append("may_i")
+        return Book.objects.exists() or info.context.user.has_perm("testapp.view_book")
 
     @cache_control(max_age=60, scope="ROLE")
     def resolve_may(self, info):

@@ -380,6 +380,24 @@ def test_kept_field_inside_a_kept_response_makes_it_as_narrow(authors, people):
     assert data("{ b: mine }", view=view, user=people[0]) == {"b": "ann:0"}
 
 
+def test_field_of_a_role_inside_a_kept_response(authors, people):
+    class Root(graphene.ObjectType):
+        may = graphene.Boolean()
+
+        @cache_control(max_age=60, scope="PUBLIC")
+        @cached_field(timeout=60, scope="ROLE")
+        def resolve_may(self, info):
+            CALLS.append("may")
+            return Book.objects.exists() and info.context.user.is_superuser
+
+    view = GraphQLView.as_view(schema=graphene.Schema(query=Root))
+    User.objects.filter(pk=people[0].pk).update(is_superuser=True)
+    for query in ("{ may }", "{ a: may }", "{ b: may }"):
+        for _ in range(2):
+            assert [list(data(query, view=view, user=user).values()) for user in people] == [[True], [False]]
+    assert CALLS == ["may"] * 2
+
+
 def test_bypass_and_cache_out_of_reach(authors):
     data("{ count }")
     with bypass():

@@ -287,6 +287,24 @@ def test_revoked_permission_shows_at_once(people, through):
     assert data("{ may }", user=bob) == {"may": True}
 
 
+def test_permissions_that_were_looked_up_before_are_looked_up_again(people):
+    """A middleware has asked for some: what it got is kept on the user, and reading that is no statement."""
+    ann, _ = people
+
+    def answer():
+        request = request_of("{ mayI }", user=ann)
+        request.user.has_perm("testapp.add_book")
+        return VIEW(request).content
+
+    grant(ann)
+    assert [answer() for _ in range(2)] == [b'{"data":{"mayI":true}}'] * 2
+    assert CALLS == ["may_i"]
+
+    ann.user_permissions.clear()
+
+    assert answer() == b'{"data":{"mayI":false}}'
+
+
 def test_role_is_shared_by_those_with_equal_permissions(people, commands, queries):
     ann, bob = people
     for user in people:

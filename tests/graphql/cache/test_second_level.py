@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import connection, transaction
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 from django.test import RequestFactory, override_settings
 from promise import Promise
 
@@ -247,6 +247,24 @@ def test_loader_that_filters_depends_on_what_its_batch_read(authors):
     Book.objects.create(title="B", author=authors[2])
 
     assert names(load(Published, keys)) == ["A0", "A1", "A2"]
+
+
+def test_rows_that_are_there_because_of_other_rows_depend_on_the_table(authors):
+    class Namesake(ModelLoader):
+        model = Author
+        second_level = public()
+
+        def rows(self):
+            others = Author.objects.filter(name=OuterRef("name")).exclude(pk=OuterRef("pk"))
+            return Author.objects.filter(Exists(others))
+
+    keys = [author.pk for author in authors]
+    for _ in range(2):
+        assert names(load(Namesake, keys)) == [None] * 30
+
+    Author.objects.filter(pk=keys[29]).update(name="A0")
+
+    assert names(load(Namesake, keys)) == ["A0", *[None] * 28, "A0"]
 
 
 def test_loader_of_ones_own_depends_on_its_tables(authors):
