@@ -26,7 +26,7 @@ from dbopt.exceptions import (
 CLASSES = {
     name: item
     for name, item in vars(exceptions).items()
-    if inspect.isclass(item) and item.__module__ == "dbopt.exceptions"
+    if inspect.isclass(item) and item.__module__ == "dbopt.exceptions" and not issubclass(item, Warning)
 }
 # The same tree as callers rely on it: what else each class can be caught as.
 CAUGHT_AS = {
