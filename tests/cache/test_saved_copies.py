@@ -90,10 +90,11 @@ def test_caller_of_an_overridden_save_is_named(ada, monkeypatch):
     assert len({entry.lineno for entry in caught}) == 2
 
 
-def test_row_that_was_read_again_is_no_copy(ada):
+@pytest.mark.parametrize("arguments", [(), (None, None, Author.objects.all())])
+def test_row_that_was_read_again_is_no_copy(ada, arguments):
     copy = hit(author, ada.pk)
     with noted() as caught:
-        copy.refresh_from_db()
+        copy.refresh_from_db(*arguments)
         copy.save()
         copy.delete()
 

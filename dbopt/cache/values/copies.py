@@ -64,8 +64,8 @@ def _telling(method: Callable[..., Any], done: str) -> Callable[..., Any]:
 
 def _refreshing(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
-    def refreshing(self: Model, using: str | None = None, fields: Any = None, **kwargs: Any) -> None:
-        method(self, using, fields, **kwargs)
+    def refreshing(self: Model, using: str | None = None, fields: Any = None, *args: Any, **kwargs: Any) -> None:
+        method(self, using, fields, *args, **kwargs)
         # Not when some columns were read: Django does that for a deferred one.
         if fields is None and isinstance(self._state, CopiedState):
             self._state.is_copy = False
