@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import random
 import time
-from typing import TYPE_CHECKING, NamedTuple, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dbopt.cache.counters import HIT, MISS, OLD, STALE
 from dbopt.cache.functions.fills import Fill
@@ -21,7 +22,7 @@ from dbopt.cache.functions.turns import Pause, Turn
 from dbopt.cache.names.keys import value_key
 from dbopt.cache.names.tokens import is_pending, vector_hash
 from dbopt.cache.observation.recordings import running
-from dbopt.cache.values.codec import UndecodableError
+from dbopt.cache.values.codec import UndecodableError, UnencodableError
 from dbopt.cache.values.entries import Entry, is_marker, unpack_entry
 from dbopt.cache.values.envelopes import Envelope, opened
 from dbopt.cache.values.moulds import Mould, mould_of
@@ -151,6 +152,9 @@ class Call:
 
     def _settle(self, look: Look, found: Envelope | None) -> Envelope | Pause | None:
         """Decide between what was found, if anything, and computing anew or waiting for who does."""
+        shared = self._turn.shared if self._turn is not None else None
+        if found is None and shared is not None:
+            return self._received(shared)
         old = self._old() if found is None else None
         if self._spec.behind and (found or old):
             # What is written all the time is computed anew during half of the time, not always.
@@ -169,6 +173,19 @@ class Call:
         self.turn.leave()
         return found or self._served(old)
 
+    def hand_over(self, value: Any) -> None:
+        """Give a result that could not be stored to those who wait for it, unless it is for nobody else either."""
+        if self.fill is None or self._turn is None or not self._turn.is_awaited or not self.fill.is_shareable:
+            return
+        with suppress(UnencodableError):
+            self._turn.share(self._spec.encode(value))
+
+    def _received(self, payload: bytes) -> Envelope:
+        for outer in running():
+            # What it depends on is known to the one who computed it.
+            outer.refuse("pending")
+        return Envelope(self._spec.decode(payload), time.time())
+
     def _served(self, old: Envelope | None) -> Envelope | None:
         self.outcome = OLD
         for outer in running():
@@ -179,8 +196,7 @@ class Call:
         if self.fill is None:
             return None
         if self._spec.level == STRICT and any(token and is_pending(token) for token in look.tokens.values()):
-            # Nothing will be stored that others could wait for.
-            return None
+            return self.turn.gather(expected=self._spec.seconds)
         expected = self._entry.seconds if self._entry is not None else self._spec.seconds
         vector = self.fill.vector(self._entry.tags if self._entry is not None else (*self._spec.ahead, *self._rows))
         return self.turn.take(vector, data=look.data, expected=expected)

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
 from dbopt.cache import totals
-from dbopt.cache.counters import BYPASS, ERROR, counters_of
+from dbopt.cache.counters import BYPASS, ERROR, HIT, OLD, STALE, counters_of
 from dbopt.cache.functions.calls import Call
 from dbopt.cache.functions.specs import STRICT, TTL, Options, Spec
 from dbopt.cache.functions.turns import Pause
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_RIGHT = (HIT, OLD)
+
 _bypassed: ContextVar[bool] = ContextVar("dbopt_cache_bypassed", default=False)
 
 
@@ -50,6 +52,7 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
     version: int = 1,
     shared: bool = False,
     codec: str = "rows",
+    volatile_ok: float = 0.0,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
     """Keep a function's results until what it read is written, at most for ``timeout``.
 
@@ -74,6 +77,8 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
         shared: True when the result belongs to no tenant.
         codec: "rows" for plain values and instances of models; "pickle", signed with the project's SECRET_KEY, for
             what rows cannot hold.
+        volatile_ok: seconds for which a result may be kept that depends on the time or on chance (``now()``,
+            ``random()``); 0: such results are not kept. What it reads is followed as always.
 
     Raises:
         ConfigurationError: at decoration, or at the first call for a name that TIMEOUTS does not have.
@@ -93,6 +98,7 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
         version=version,
         shared=shared,
         codec=codec,
+        volatile_ok=volatile_ok,
     )
     return lambda function: CachedFunction(function, Spec(function, options))
 
@@ -267,6 +273,8 @@ class CachedFunction(Generic[P, R]):
         """Return a call that may use the cache; None means: run the function without it."""
         tenant = self._spec.tenant()
         reason = self._bypass_reason(tenant)
+        if reason is None and accept and self._spec.churn.is_resting():
+            reason = "write_hot"
         if reason is not None or tenant is None:
             refuse_all("nested_bypass")
             if accept:
@@ -277,6 +285,8 @@ class CachedFunction(Generic[P, R]):
 
     def _found(self, call: Call, found: Envelope, *, args: Any, kwargs: Any, started: float) -> Envelope:
         self._counters.count(call.outcome, reason=None, seconds=time.perf_counter() - started)
+        if call.outcome in _RIGHT:
+            self._spec.churn.hit()
         error = found.error()
         if error is not None:
             raise error
@@ -290,12 +300,16 @@ class CachedFunction(Generic[P, R]):
         if call.fill is None:
             return
         reason, size_bytes = call.fill.finish(result, absent=absent)
+        if absent is None:
+            call.hand_over(result)
         if reason is not None:
             self._counters.refused(reason)
         else:
             self._counters.stored(size_bytes)
         if accept:
             outcome = call.outcome
+            if (outcome == STALE or reason == "moved") and not self._spec.behind:
+                self._spec.churn.lost()
             self._counters.count(outcome, reason=reason or call.reason, seconds=time.perf_counter() - started)
 
     def _failed(self, call: Call, error: Exception, *, accept: bool, started: float) -> None:
@@ -330,6 +344,8 @@ class CachedFunction(Generic[P, R]):
                 outer.refuse("inner_ttl")
             elif level != STRICT and outer.is_strict:
                 outer.refuse("inner_commit")
+            if self._spec.volatile_ok and outer.follows_tables:
+                outer.refuse("inner_volatile")
 
 
 def evaluated(result: Any) -> Any:

@@ -25,17 +25,24 @@ logger = logging.getLogger(__name__)
 _SURE_SHARE = 0.9
 
 # What changes without a write that can be seen is bounded by the timeout alone; metrics are made for that.
-_BOUNDED_BY_TIMEOUT = frozenset({"volatile", "unknown_table", "inner_ttl", "inner_stale"})
+_BOUNDED_BY_TIMEOUT = frozenset({"volatile", "unknown_table", "inner_ttl", "inner_stale", "inner_volatile"})
 
 # Reasons that say nothing about the next run.
 _TRANSIENT = frozenset({"moved", "unreachable", "pending"})
 
 
-class _LenientRecording(Recording):
-    """Depends on what can be observed, and leaves the rest to the timeout."""
+class _Recording(Recording):
+    """Depends on what can be observed; what the function leaves to a number of seconds does not forbid storing."""
+
+    def __init__(self, spec: Spec, *, server: CacheServer, ahead: Mapping[str, bytes]) -> None:
+        super().__init__(server=server, follows_tables=spec.level != TTL, ahead=ahead, is_strict=spec.level == STRICT)
+        self.accepts_volatile = bool(spec.volatile_ok)
+        self.reasons: set[str] = set()
+        self._bounded = _BOUNDED_BY_TIMEOUT if spec.behind else {"volatile"} if spec.volatile_ok else frozenset()
 
     def refuse(self, reason: str) -> None:
-        if reason not in _BOUNDED_BY_TIMEOUT:
+        self.reasons.add(reason)
+        if reason not in self._bounded:
             super().refuse(reason)
 
 
@@ -58,10 +65,7 @@ class Fill:
         data: bytes | None,
         arguments: Mapping[str, Any],
     ) -> None:
-        kind = _LenientRecording if spec.behind else Recording
-        self.recording = kind(
-            server=server, follows_tables=spec.level != TTL, ahead=ahead, is_strict=spec.level == STRICT
-        )
+        self.recording = _Recording(spec, server=server, ahead=ahead)
         self._spec = spec
         self._server = server
         self.key = key
@@ -95,6 +99,9 @@ class Fill:
         if reason is None:
             reason, size_bytes = self._store(value, absent=absent, seconds=spec.seconds)
         spec.storable = reason is None or reason in _TRANSIENT
+        if reason == "pending":
+            # The next caller sees the marks at its first look, and need not run to find out.
+            spec.learn([tag for tag in recording.tokens if tag not in self._head], self._arguments)
         return reason, size_bytes
 
     def pass_on(self) -> None:
@@ -103,9 +110,17 @@ class Fill:
             outer.adopt({**self._head, **self.recording.tokens})
 
     def _independent(self) -> str | None:
-        if self.recording.follows_tables and not (self.recording.tokens or self._spec.tags or self._spec.behind):
-            return "no_dependencies"
-        return None
+        known = self.recording.tokens or self._spec.tags or self._spec.behind or self._is_volatile
+        return "no_dependencies" if self.recording.follows_tables and not known else None
+
+    @property
+    def is_shareable(self) -> bool:
+        """Whether the result is not stored for no other reason than that somebody may be committing."""
+        return self.recording.reasons == {"pending"}
+
+    @property
+    def _is_volatile(self) -> bool:
+        return self.recording.accepts_volatile and "volatile" in self.recording.reasons
 
     def _store(self, value: Any, *, absent: str | None, seconds: float) -> tuple[str | None, int]:
         spec, recording = self._spec, self.recording
@@ -124,6 +139,8 @@ class Fill:
         timeout = spec.timeout if self.timeout is None else self.timeout
         if negative and spec.negative_timeout is not None:
             timeout = spec.negative_timeout
+        if self._is_volatile:
+            timeout = min(timeout, spec.volatile_ok)
         soft = self._made + (timeout if spec.behind else timeout * _SURE_SHARE)
         data = pack_entry(Entry(vector_hash(tokens.values()), tags, payload, int(soft * 1000), seconds))
         if len(data) > dbopt_settings.cache.max_value_bytes:

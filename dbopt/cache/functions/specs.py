@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbopt.cache.functions.arguments import Binder
+from dbopt.cache.functions.churn import Churn
 from dbopt.cache.functions.guesses import Guesses
 from dbopt.cache.functions.sightings import Sightings
 from dbopt.cache.functions.surroundings import checked_vary, language_and_zone, varied
@@ -64,6 +65,7 @@ class Options:
     version: int = 1
     shared: bool = False
     codec: str = "rows"
+    volatile_ok: float = 0.0
     behind: bool = False
 
 
@@ -101,6 +103,7 @@ class Spec:
         self.stale = options.stale
         self.negative_timeout = options.negative_timeout
         self.behind = options.behind
+        self.volatile_ok = options.volatile_ok
         self.sealed = bool(options.stale) or options.negative_timeout is not None or options.behind
         self._vary = checked_vary(options.vary, where=self._where)
         self._function = function
@@ -137,8 +140,10 @@ class Spec:
             raise ConfigurationError(
                 where.format(f"negative_timeout={options.negative_timeout!r}") + "give seconds, at least 0.001."
             )
-        if options.stale != 0 and not _is_duration(options.stale):
-            raise ConfigurationError(where.format(f"stale={options.stale!r}") + "give seconds, at least 0.001, or 0.")
+        for option in ("stale", "volatile_ok"):
+            given = getattr(options, option)
+            if given != 0 and not _is_duration(given):
+                raise ConfigurationError(where.format(f"{option}={given!r}") + "give seconds, at least 0.001, or 0.")
         if options.stale and options.level == STRICT:
             raise ConfigurationError(
                 where.format(f"stale={options.stale!r}") + 'level="strict" never serves a stale result.'
@@ -191,6 +196,7 @@ class Spec:
         self.seconds: float | None = None
         self.storable = True
         self.sightings = Sightings()
+        self.churn = Churn()
 
     def learn(self, tags: Iterable[str], arguments: Mapping[str, Any]) -> None:
         """Remember tags that the result of a call depended on; those of rows as far as its arguments name them."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbopt.cache.functions.flights import Flight, Flights
+from dbopt.cache.functions.rounds import Round, Rounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ _SHORTEST_LEASE = 1.0
 LEASED_FROM = 0.005
 
 _flights = Flights()
+_rounds = Rounds()
 
 # What the code that runs here is computing already: a function that calls itself must not wait for itself.
 _computing: ContextVar[frozenset[str | None]] = ContextVar("dbopt_cache_computing", default=frozenset())
@@ -76,6 +78,9 @@ class Turn:
         self._key: str | None = None
         self._flight: str | None = None
         self._lease: tuple[str, bytes] | None = None
+        self._round_key = f"{lease_key}:round"
+        self._round: Round | None = None
+        self._leads_round = False
 
     @property
     def leads(self) -> bool:
@@ -95,14 +100,12 @@ class Turn:
             data: what the look found under the value's key.
             expected: seconds that the computation will take; None where that is not known.
         """
-        limit = LONGEST_WAIT if expected is None else min(LONGEST_WAIT, PATIENCE * expected)
-        began = self._began = self._began if self._began is not None else time.monotonic()
-        left = began + limit - time.monotonic()
+        limit, left = self._patience(expected)
         key = self._key = f"{self._lease_key}:{vector.hex()}"
         if left <= 0 or key in _computing.get():
             return None
         if key != self._flight:
-            self.leave()
+            self._leave_flight()
             flight, is_mine = _flights.join(key)
             if not is_mine:
                 return Pause(left, flight)
@@ -111,8 +114,48 @@ class Turn:
             return None
         return self._ask(key, data=data, expected=expected or 0.0, left=left - limit * (1 - _POLLING_SHARE))
 
+    def gather(self, *, expected: float | None) -> Pause | None:
+        """Like :meth:`take`, for what will not be stored: shared by those who came before its computation began."""
+        _, left = self._patience(expected)
+        key = self._key = self._round_key
+        if left > 0 and key not in _computing.get():
+            if self._round is None:
+                self._round, self._leads_round = _rounds.join(key)
+            if not self._leads_round:
+                return None if self._round.has_landed else Pause(left, self._round.flight)
+            before = _rounds.computing(key)
+            if before is not None:
+                return Pause(left, before.flight)
+        if self._round is not None and self._leads_round:
+            _rounds.begin(key, self._round)
+        return None
+
+    @property
+    def shared(self) -> bytes | None:
+        """What the leader of this call's round handed over, once it is there."""
+        return self._round.payload if self._round is not None and self._round.has_landed else None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether this call computed for others too: they came before it began."""
+        return self._round is not None and self._leads_round and self._round.has_begun and self._round.is_joined
+
+    def share(self, payload: bytes) -> None:
+        """Hand the result to those who wait for it, with :meth:`leave`; only where it :attr:`is_awaited`."""
+        if self._round is not None:
+            self._round.payload = payload
+
     def leave(self) -> None:
         """Let others go on. Idempotent."""
+        led = self._round if self._leads_round else None
+        self._leads_round = False
+        try:
+            self._leave_flight()
+        finally:
+            if led is not None:
+                _rounds.land(self._round_key, led)
+
+    def _leave_flight(self) -> None:
         flight, self._flight = self._flight, None
         lease, self._lease = self._lease, None
         try:
@@ -121,6 +164,13 @@ class Turn:
         finally:
             if flight is not None:
                 _flights.land(flight)
+
+    def _patience(self, expected: float | None) -> tuple[float, float]:
+        """Return how long to wait at most, and how much of that is left."""
+        limit = LONGEST_WAIT if expected is None else min(LONGEST_WAIT, PATIENCE * expected)
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        return limit, self._began + limit - now
 
     @contextmanager
     def computing(self) -> Iterator[None]:

@@ -181,10 +181,11 @@ def _record(  # noqa: PLR0913 - all that is known of a statement, by keyword
         return
     if statement.volatile:
         _refuse_following("volatile")
-        return
+        if not any(recording.accepts_volatile for recording in running()):
+            return
     tables = _tables_read(statement, connection)
     if tables is None:
-        _refuse_following("unknown_table")
+        _refuse_following("volatile" if statement.volatile else "unknown_table")
     elif tables:
         _refuse_strict(lacks_strictness(tables) if any(recording.is_strict for recording in running()) else ())
         depend_all(_read_tags(tables, connection=connection, sql=sql, parameters=parameters))

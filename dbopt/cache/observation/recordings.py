@@ -23,7 +23,12 @@ class Recording:
 
     The first reason that forbids storing wins. Tokens that were read ahead (those of the last runs) wait in ``ahead``
     and count only when the function really depends on them.
+
+    Attributes:
+        accepts_volatile: whether statements that depend on the time or on chance are followed like others.
     """
+
+    accepts_volatile = False
 
     def __init__(
         self, *, server: CacheServer, follows_tables: bool, ahead: Mapping[str, bytes], is_strict: bool = False
