@@ -118,8 +118,8 @@ def _compact(value):
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def graphene_schema(resolve):
-    """Make the schema over graphene-django; resolve gives the entities of a limit."""
+def graphene_schema(resolve, each=lambda node_type: node_type):
+    """Make the schema over graphene-django; resolve gives the entities of a limit, each decorates the types."""
     import graphene
     from graphene_django import DjangoObjectType
     from graphene_django.registry import Registry
@@ -128,7 +128,7 @@ def graphene_schema(resolve):
 
     def node(model, *names):
         meta = type("Meta", (), {"model": model, "fields": names, "registry": registry})
-        return type(f"{model.__name__}Node", (DjangoObjectType,), {"Meta": meta})
+        return each(type(f"{model.__name__}Node", (DjangoObjectType,), {"Meta": meta}))
 
     entity = node(Entity, "id", "name", "kind", "outgoing")
     node(Link, "id", "kind", "weight", "target")
