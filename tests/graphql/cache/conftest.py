@@ -23,6 +23,9 @@ def new_process():
 
     def forget():
         operations._operations.clear()
+        # Schemas of earlier tests that look alike, and were not collected yet, would keep each other out.
+        operations._keys.clear()
+        operations._schemas.clear()
         telling._permissions._spec.forget()
 
     return forget
