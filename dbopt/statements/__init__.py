@@ -14,7 +14,16 @@ from dbopt.statements.reading import Reading
 from dbopt.statements.rows import Rows, rows_of
 from dbopt.statements.words import OPERATIONS
 
-__all__ = ["LONGEST_REMEMBERED", "LONGEST_TEXT", "REMEMBERED", "Rows", "Statement", "read_statement", "rows_of"]
+__all__ = [
+    "LONGEST_REMEMBERED",
+    "LONGEST_TEXT",
+    "REMEMBERED",
+    "Rows",
+    "Statement",
+    "read_statement",
+    "remembered",
+    "rows_of",
+]
 
 LONGEST_TEXT = 8192
 
@@ -38,6 +47,7 @@ class Statement(NamedTuple):
         text: normalised: values as ``?``, lists collapsed, comments gone; at most LONGEST_TEXT characters.
         fingerprint: 16 hexadecimal digits of the normalised text; the same in every process.
         is_whole: the normalised text was not cut.
+        only_reads: it is one SELECT or VALUES that neither writes nor sets anything; what its functions do does not show.
     """
 
     verb: str
@@ -53,9 +63,11 @@ class Statement(NamedTuple):
     text: str
     fingerprint: str
     is_whole: bool = True
+    only_reads: bool = False
 
 
-_memory: Memory[Statement] = Memory()
+remembered: Memory[Statement] = Memory()
+"""For who cannot afford to call :func:`read_statement`: what it read, by text, as far as it is at hand."""
 
 
 def read_statement(sql: object, connection: Any = None) -> Statement:
@@ -68,7 +80,7 @@ def read_statement(sql: object, connection: Any = None) -> Statement:
         connection: Django's connection; lets ``psycopg.sql`` objects be read as they will be sent.
     """
     if type(sql) is str:
-        known = _memory.young.get(sql)
+        known = remembered.young.get(sql)
         return known if known is not None else _remember(sql)
     if isinstance(sql, (bytes, bytearray, memoryview)):
         return _remember(bytes(sql).decode("utf-8", "replace"))
@@ -81,10 +93,10 @@ def read_statement(sql: object, connection: Any = None) -> Statement:
 
 
 def _remember(text: str) -> Statement:
-    statement = _memory.young.get(text)
+    statement = remembered.young.get(text)
     if statement is None:
-        statement = _memory.old.get(text) or _read(text)
-        _memory.keep(text, statement)
+        statement = remembered.old.get(text) or _read(text)
+        remembered.keep(text, statement)
     return statement
 
 
@@ -108,6 +120,11 @@ def _read(text: str) -> Statement:
         normal,
         _fingerprint(normal),
         is_whole,
+        reading.statements == 1
+        and reading.verb in ("select", "values")
+        and not reading.writes
+        and reading.isolation is None
+        and "set_config" not in reading.functions,
     )
 
 

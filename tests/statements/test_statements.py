@@ -302,7 +302,7 @@ def test_memory_is_bounded_and_keeps_what_is_used():
         read_statement(f"SELECT {number}")
         assert read_statement(hot) is first
 
-    assert len(statements._memory.young) + len(statements._memory.old) <= REMEMBERED
+    assert len(statements.remembered.young) + len(statements.remembered.old) <= REMEMBERED
 
 
 def test_long_texts_are_not_remembered():
@@ -353,7 +353,7 @@ def test_composed_sql_is_read_without_its_literals():
 
     assert statement.text == 'UPDATE "Books" SET a = ?'
     assert (statement.writes, statement.identifiers) == (True, {"Books", "a"})
-    remembered = [*statements._memory.young, *statements._memory.old]
+    remembered = [*statements.remembered.young, *statements.remembered.old]
     assert not any("my-secret" in text for text in remembered)
 
 

@@ -7,10 +7,8 @@ statement counts as one about the whole table.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 from dbopt.cache.names.tables import primary_key
 from dbopt.cache.names.tokens import MAX_ROWS
@@ -27,8 +25,7 @@ _INSERT = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NamedRows:
+class NamedRows(NamedTuple):
     """Some rows of a table, by their keys in canonical form."""
 
     table: str
@@ -105,18 +102,19 @@ def _named(
     field = primary_key(table)
     if values is None or field is None or field.column != column or connection.vendor != "postgresql":
         return None
-    canonical = _canonical(field, connection)
+    canonical = _canonical(table, field, connection)
     try:
         return None if canonical is None else NamedRows(table, frozenset(map(canonical, values)))
     except (TypeError, ValueError):
         return None
 
 
-def _canonical(field: Any, connection: BaseDatabaseWrapper) -> Callable[[object], str] | None:
-    # The same for all connections: all are PostgreSQL's.
-    if field not in _known:
-        _known[field] = _find_canonical(field, connection)
-    return _known[field]
+def _canonical(table: str, field: Any, connection: BaseDatabaseWrapper) -> Callable[[object], str] | None:
+    # The same for all connections: all are PostgreSQL's. By table, because fields take long to compare.
+    found = _known.get(table)
+    if found is None or found[0] is not field:
+        found = _known[table] = (field, _find_canonical(field, connection))
+    return found[1]
 
 
 def _find_canonical(field: Any, connection: BaseDatabaseWrapper) -> Callable[[object], str] | None:
@@ -146,7 +144,7 @@ def _uuid(value: object) -> str:
     return (value if isinstance(value, UUID) else UUID(_text(value))).hex
 
 
-_known: WeakKeyDictionary[Any, Callable[[object], str] | None] = WeakKeyDictionary()
+_known: dict[str, tuple[Any, Callable[[object], str] | None]] = {}
 
 _CANONICAL: dict[str, Callable[[object], str]] = {
     "bigint": _integer,

@@ -7,7 +7,7 @@ the tokens that were read before its query are still the current ones.
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import struct
 import time
 from typing import TYPE_CHECKING
@@ -44,7 +44,7 @@ def new_token() -> bytes:
     Random, not a counter: an evicted counter starts again and would revive old entries.
     The time only guards stores of rows read from replicas; validity never depends on a clock.
     """
-    return _TOKEN.pack(secrets.token_bytes(8), int((time.time() + HOLD_OFF_SECONDS) * 1000))
+    return _TOKEN.pack(os.urandom(8), int((time.time() + HOLD_OFF_SECONDS) * 1000))
 
 
 def hold_off_ms(token: bytes) -> int:
@@ -95,17 +95,18 @@ def own_tag(tag: str) -> str:
 
 def table_tag(database: str, table: str) -> str:
     """Return the tag of a table's rows, in a database named by its primary's alias."""
-    return scoped(NO_TENANT, f"T:{database}.{table}")
+    return f"{_TABLE}{database}.{table}"
 
 
 def row_tag(database: str, table: str, pk: str) -> str:
     """Return the tag of one row, named by its primary key in canonical form."""
-    return scoped(NO_TENANT, f"R:{database}.{table}:{quote(pk, safe='')}")
+    # Most keys are numbers: to quote a text that needs no quotes takes as long as all the rest.
+    return f"{_ROW}{database}.{table}:{pk if pk.isalnum() and pk.isascii() else quote(pk, safe='')}"
 
 
 def bulk_tag(database: str, table: str) -> str:
     """Return the tag that goes with every row of a table: renewed by writes that do not show which rows they touch."""
-    return scoped(NO_TENANT, f"B:{database}.{table}")
+    return f"{_BULK}{database}.{table}"
 
 
 def is_row(tag: str) -> bool:
@@ -133,4 +134,4 @@ def table_of(tag: str) -> str | None:
 
 def database_tag(database: str) -> str:
     """Return the tag of everything in a database: renewed when a write does not show which tables it touches."""
-    return scoped(NO_TENANT, f"X:{database}")
+    return f"{_DATABASE}{database}"

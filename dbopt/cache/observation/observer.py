@@ -21,7 +21,7 @@ from dbopt.cache.observation.relations import relations_of
 from dbopt.cache.observation.transactions import TransactionState, watch
 from dbopt.cache.observation.views import forget_views, tables_behind
 from dbopt.cache.observation.written import inserted_tags, writes, written_tags
-from dbopt.statements import Statement, read_statement
+from dbopt.statements import Statement, read_statement, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -63,6 +63,8 @@ def observe(connection: BaseDatabaseWrapper) -> None:
 
 def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
     observe(connection)
+    # Another of the driver's connections may be set to something else.
+    watch(connection).is_settled = False
     # Each time: Django makes a new connection of the driver, or takes another from a pool.
     watch_cursors(connection, partial(_bypassing, connection))
 
@@ -75,9 +77,29 @@ class Observer:
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
         """Run a statement; before it, read the tokens of what it reads; after it, renew those of what it wrote."""
-        connection = context["connection"]
-        statement = read_statement(sql, connection)
-        state = self._state
+        # Nearly all statements leave at the first return, and each pays for what stands before it: no call too many.
+        statement = (remembered.young.get(sql) if type(sql) is str else None) or read_statement(
+            sql, context["connection"]
+        )
+        if (
+            statement.only_reads
+            and self._state.is_settled
+            and not running()
+            and not (statement.functions and writes(statement))
+        ):
+            return execute(sql, params, many, context)
+        return self._run(statement, execute, sql, params, many, context)
+
+    def _run(  # noqa: PLR0913, PLR0917 - as Django calls a wrapper
+        self,
+        statement: Statement,
+        execute: Callable[..., Any],
+        sql: Any,
+        params: Any,
+        many: bool,
+        context: dict[str, Any],
+    ) -> Any:
+        connection, state = context["connection"], self._state
         state.settle()
         is_write = writes(statement)
         if running():

@@ -77,9 +77,8 @@ class Recording:
 _running: ContextVar[tuple[Recording, ...]] = ContextVar("dbopt_cache_recordings", default=())
 
 
-def running() -> tuple[Recording, ...]:
-    """Return the recordings of the cached functions that are running here, outermost first."""
-    return _running.get()
+running = _running.get
+"""Return the recordings of the cached functions that are running here, outermost first."""
 
 
 @contextmanager

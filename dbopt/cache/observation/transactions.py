@@ -52,6 +52,9 @@ class TransactionState:
         self._writer = b""
         self.is_dirty = False
         self.isolation: str | None = None
+        # Whether nothing of the above, and nothing that is set, waits for the end of a transaction: then statements
+        # that only read pass by. Whatever changes the state takes it back; only settle() finds it out.
+        self.is_settled = False
         self._defaults: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     @property
@@ -66,9 +69,9 @@ class TransactionState:
         return raw is not None and not self._is_in_test_alone() and self._has_transaction(raw)
 
     def _has_transaction(self, raw: Any) -> bool:
-        status = getattr(getattr(raw, "info", None), "transaction_status", None)
+        status = _status(raw)
         if status is not None:
-            return int(status) not in (_IDLE, _UNKNOWN)
+            return status not in (_IDLE, _UNKNOWN)
         if self._connection.vendor == "sqlite":
             return bool(raw.in_transaction)
         return self._connection.in_atomic_block or not self._connection.autocommit
@@ -77,12 +80,14 @@ class TransactionState:
         """Start anew where the last transaction is over; called before each statement and each look at the state."""
         if self.sets_scope and not self._has_transaction(self._connection.connection):
             self.scope_ended(committed=None)
-        if not (self.is_dirty or self.pending or self.isolation) or self.is_open():
-            return
-        # Pending tags of a transaction whose end nobody saw: it may have been committed.
-        self.renew_pending()
-        self.is_dirty = False
-        self.isolation = None
+        if self.is_dirty or self.pending or self.isolation:
+            if self.is_open():
+                return
+            # Pending tags of a transaction whose end nobody saw: it may have been committed.
+            self.renew_pending()
+            self.is_dirty = False
+            self.isolation = None
+        self.is_settled = not (self.pending or self.sets_scope)
 
     def will_write(self, tags: Iterable[str]) -> None:
         """Note a write that comes now. Inside an atomic block nobody else sees it before the COMMIT is announced."""
@@ -95,14 +100,18 @@ class TransactionState:
 
     def wrote(self, tags: Iterable[str]) -> None:
         """Note a write that was sent, successfully or not: an autocommitted one renews its tokens at once."""
-        self.add_pending(tags)
+        self.is_settled = False
         if self.is_open():
+            self.add_pending(tags)
             self.is_dirty = True
         else:
+            # Not counted row by row: one statement never names too many.
+            self.pending.update(tags)
             self.renew_pending()
 
     def add_pending(self, tags: Iterable[str]) -> None:
         """Note tags to renew when the transaction ends; a table's many rows become one."""
+        self.is_settled = False
         for tag in tags:
             if not is_row(tag):
                 self.pending.add(tag)
@@ -130,6 +139,7 @@ class TransactionState:
 
     def saw_isolation(self, level: str, *, of_session: bool = False) -> None:
         """Note that a statement set the isolation level, of the open transaction or of the session's later ones."""
+        self.is_settled = False
         if self.is_open() or self._is_in_block():
             # Held until the transaction ends, so that the session's default is asked after it, also if it is undone.
             self.isolation = self._current_level() if of_session else level.upper()
@@ -139,6 +149,7 @@ class TransactionState:
         """Note what a statement has set on the session, or on the transaction."""
         raw = self._connection.connection
         if found and raw is not None and self._connection.vendor == "postgresql":
+            self.is_settled = False
             assign(self._connection, found, in_transaction=self._has_transaction(raw))
 
     def scope_undone(self) -> None:
@@ -205,8 +216,7 @@ class TransactionState:
 
     def is_failed(self) -> bool:
         """Tell whether the database refuses everything until the transaction is rolled back."""
-        status = getattr(getattr(self._connection.connection, "info", None), "transaction_status", None)
-        return status is not None and int(status) == _IN_ERROR
+        return _status(self._connection.connection) == _IN_ERROR
 
     def _level(self) -> str:
         if self._connection.vendor != "postgresql":
@@ -244,6 +254,16 @@ class TransactionState:
                 return str(cursor.fetchone()[0]).upper()
         except self._connection.Database.Error:  # type: ignore[attr-defined]  # set by every backend
             return None
+
+
+def _status(raw: Any) -> int | None:
+    """Return libpq's number of the transaction's status; None where the driver does not tell."""
+    try:
+        return int(raw.pgconn.transaction_status)
+    except AttributeError:
+        # Of an older driver, or not PostgreSQL's.
+        status = getattr(getattr(raw, "info", None), "transaction_status", None)
+        return None if status is None else int(status)
 
 
 def watch(connection: BaseDatabaseWrapper) -> TransactionState:

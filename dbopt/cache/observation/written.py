@@ -93,8 +93,10 @@ def whole_tables(database: str, tables: Iterable[str]) -> frozenset[str]:
 def _tags(database: str, tables: Collection[str], rows: NamedRows | None) -> frozenset[str]:
     if rows is None:
         return whole_tables(database, tables)
-    named = (row_tag(database, rows.table, key) for key in rows.keys)
-    return frozenset((table_tag(database, rows.table), *named)) | whole_tables(database, set(tables) - {rows.table})
+    table = rows.table
+    tags = frozenset([table_tag(database, table), *[row_tag(database, table, key) for key in rows.keys]])
+    others = [other for other in tables if other != table]
+    return tags | whole_tables(database, others) if others else tags
 
 
 def _behind(view: str, connection: BaseDatabaseWrapper) -> frozenset[str] | None:

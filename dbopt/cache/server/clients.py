@@ -114,6 +114,9 @@ def _bounded_pool(section: CacheSettings) -> Any:
         retry=_no_retry(),
         retry_on_error=[],
         decode_responses=False,
+        # As the road packs its own commands.
+        encoding="utf-8",
+        encoding_errors="strict",
     )
     if hasattr(pool, "timeout"):
         pool.timeout = section.socket_timeout

@@ -18,6 +18,7 @@ from dbopt.cache.server.debt import Debt, Payer
 from dbopt.cache.server.lineage import Lineage
 from dbopt.cache.server.local import LocalCopy, removal_tag
 from dbopt.cache.server.loops import Loops
+from dbopt.cache.server.renewals import renewals
 from dbopt.cache.server.roads import Command, Road, Script
 from dbopt.cache.server.strict import CREATE, MARK, REAP, RENEW, token_commands
 from dbopt.cache.values.entries import new_marker
@@ -260,7 +261,7 @@ class CacheServer:
         """
         started = time.perf_counter()
         wanted = set(tags)
-        owed = self.debt.owed()
+        owed = self.debt.owed() if self.debt else {}
         # What is owed may be of another primary.
         delivered = self._deliver(wanted.union(owed), writer=writer, position=None if owed else position)
         if delivered:
@@ -350,13 +351,12 @@ class CacheServer:
         return self._read(keys, *creating)
 
     def _deliver(self, tags: Iterable[str], *, writer: bytes = b"", position: int | None = None) -> bool:
-        wanted = sorted(tags)
+        wanted = list(tags)
         keys = self._token_keys(wanted)
         if needs_server_clock():
             commands = self._token_commands(RENEW, keys, writer=writer, position=position)
         else:
-            # XX: what is not there needs no renewal, and would only keep a key for every row that is written.
-            commands = [Command(key, ("SET", key, new_token(), "XX", "PX", self._token_ms)) for key in keys]
+            commands = renewals(keys, token_ms=self._token_ms)
         try:
             return self._ask(*commands) is not None
         finally:

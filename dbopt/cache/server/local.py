@@ -113,6 +113,9 @@ class LocalCopy:
 
     def drop(self, names: Iterable[str]) -> None:
         """Forget tags and values, also those that are being fetched."""
+        if not self._held:
+            # Whoever begins to fetch now gets what was told to the server before.
+            return
         with self._lock:
             for name in names:
                 self._pop(name)

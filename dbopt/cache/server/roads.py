@@ -35,11 +35,15 @@ class Script(str):
 
 
 class Command(NamedTuple):
-    """What to send, and the key that tells a cluster where to. It may be carried out twice."""
+    """What to send, and the key that tells a cluster where to. It may be carried out twice.
+
+    Where the bytes of the words are at hand, they are sent as they are.
+    """
 
     key: str
     words: tuple[Any, ...]
     script: Script | None = None
+    packed: bytes = b""
 
     def whole(self) -> Command:
         """Return the same with the script's text in place of its name."""
@@ -142,7 +146,7 @@ class Road:
                 lines.append(self._line(place))  # noqa: PERF401 - those made so far are left when the next one fails
             # All are sent before any answer is awaited: places work at the same time.
             for line, numbers in zip(lines, groups.values(), strict=True):
-                line.send([commands[number].words for number in numbers])
+                line.send([commands[number] for number in numbers])
             for line, numbers in zip(lines, groups.values(), strict=True):
                 for number in numbers:
                     answers[number] = line.read(self.refusals)
@@ -184,10 +188,15 @@ class _Line:
         self._home = home
         self._unread = 0
 
-    def send(self, commands: Sequence[tuple[Any, ...]]) -> None:
+    def send(self, commands: Sequence[Command]) -> None:
         self._unread = len(commands)
-        connection = self._connection
-        packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
+        connection, packed = self._connection, [command.packed for command in commands]
+        if all(packed):
+            packed = [b"".join(packed)]
+        elif len(commands) == 1:
+            packed = connection.pack_command(*commands[0].words)
+        else:
+            packed = connection.pack_commands([command.words for command in commands])
         connection.send_packed_command(packed, check_health=False)
 
     def read(self, refusal: type[Exception]) -> Any:
