@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import OrderedDict
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
-from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -19,9 +17,9 @@ from graphql import (
     OperationDefinitionNode,
     parse,
     specified_rules,
-    validate,
 )
 
+from dbopt.graphql.core_versions import validate_document
 from dbopt.graphql.costs import Cost, cost_of
 from dbopt.graphql.limits import check_measure, check_text, checked_measure
 
@@ -158,13 +156,8 @@ def rules_of(extra: Collection[type[ASTValidationRule]] | None) -> Rules:
 def _validate(
     schema: GraphQLSchema, document: DocumentNode, rules: Rules, *, max_errors: int | None, hides_suggestions: bool
 ) -> list[GraphQLError]:
-    # From 3.2.7 on. Finding suggestions takes time, too; what older versions suggest is cut out of the response.
-    hidden: dict[str, Any] = {"hide_suggestions": True} if hides_suggestions and _can_hide_suggestions() else {}
-    errors = validate(schema, document, specified_rules, max_errors, **hidden)
+    # What older versions of graphql-core suggest all the same is cut out of the response.
+    options: dict[str, Any] = {"max_errors": max_errors, "hides_suggestions": hides_suggestions}
+    errors = validate_document(schema, document, tuple(specified_rules), **options)
     # Afterwards: rules from elsewhere rely on fragments that exist and have no cycles.
-    return errors or (validate(schema, document, rules, max_errors, **hidden) if rules else [])
-
-
-@cache
-def _can_hide_suggestions() -> bool:
-    return "hide_suggestions" in inspect.signature(validate).parameters
+    return errors or (validate_document(schema, document, rules, **options) if rules else [])

@@ -7,6 +7,7 @@ from typing import Any
 from graphql import ExecutionContext, GraphQLError, OperationDefinitionNode, OperationType
 
 from dbopt.graphql.columns import TOO_DEEP
+from dbopt.graphql.core_versions import add_errors
 from dbopt.graphql.nulls import RootNulledError
 from dbopt.graphql.promises import held_queue
 from dbopt.graphql.registry import loaders_of_operation
@@ -41,10 +42,5 @@ class DboptExecutionContext(ExecutionContext):
         except RootNulledError as error:
             nulled = error.error
         finally:
-            self._collect(run.errors)
+            add_errors(self, run.errors)
         raise nulled
-
-    def _collect(self, errors: list[GraphQLError]) -> None:
-        # graphql-core 3.2.10 moved the list.
-        owner: Any = getattr(self, "collected_errors", self)
-        owner.errors.extend(errors)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from promise import Promise
 
 from dbopt.exceptions import LoaderContractError
+from dbopt.graphql.awaitables import close
 from dbopt.graphql.promises import Dispatch, LoaderPromise, enqueue, is_pending, promise_for, then
 from dbopt.graphql.registry import registry_of
 from dbopt.signals import announce, batch_loaded
@@ -305,6 +306,7 @@ def aligned(name: str, keys: list[Any], values: Any) -> list[Any]:
     if isinstance(values, Mapping):
         return [values.get(key) for key in keys]
     if isinstance(values, (str, bytes, set, frozenset)) or not isinstance(values, Iterable):
+        close(values)
         raise LoaderContractError(
             f"{name}.batch_load must return one value for each of its {len(keys)} keys as a list or a mapping, "
             f"not {'None' if values is None else type(values).__name__}."

@@ -16,7 +16,7 @@ from django.urls import path
 from graphene_django import DjangoObjectType
 from graphene_django.registry import Registry
 
-from dbopt.graphql import AsyncGraphQLView, DataLoader, batch, optimize
+from dbopt.graphql import AsyncGraphQLView, DataLoader, batch, cache_control, optimize
 from dbopt.tenancy import current_tenant
 from tests.testapp.models import Author, Book
 
@@ -109,6 +109,7 @@ async def written(name):
 class Query(graphene.ObjectType):
     authors = graphene.List(AuthorNode)
     count = graphene.Int()
+    kept = graphene.Int()
     meet = graphene.Int()
     meet_in_threads = graphene.Int()
     fail = graphene.Int()
@@ -130,6 +131,11 @@ class Query(graphene.ObjectType):
         return Author.objects.order_by("pk")
 
     async def resolve_count(self, info):
+        return await Author.objects.acount()
+
+    @cache_control(max_age=60, scope="PUBLIC")
+    async def resolve_kept(self, info):
+        Gates.calls.append(("kept", []))
         return await Author.objects.acount()
 
     async def resolve_meet(self, info):

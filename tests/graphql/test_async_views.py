@@ -210,6 +210,17 @@ def test_client_that_goes_away_ends_its_operation(text, seconds, monkeypatch):
     assert_clean()
 
 
+@pytest.mark.usefixtures("redis_server")
+def test_kept_answer_knows_what_its_coroutines_read(ask):
+    Gates.calls = []
+
+    first, second = ask("{ kept }"), ask("{ kept }")
+    Author.objects.create(name="Cy", email="cy@example.com")
+
+    assert (first, second, len(Gates.calls)) == ((200, {"data": {"kept": 0}}), (200, {"data": {"kept": 0}}), 1)
+    assert ask("{ kept }") == (200, {"data": {"kept": 1}})
+
+
 def test_each_operation_of_a_batch_is_answered(books):
     status, answers = by_wsgi([query("{ count }"), query("{ fail }"), query("{ authors { name } }")], "/batch")
 

@@ -227,3 +227,17 @@ def test_type_that_is_told_by_a_coroutine_is_an_error_of_its_field():
         ("A.is_type_of must be told synchronously, not by an awaitable.", ["a"]),
         ("The type of I must be told synchronously, not by an awaitable.", ["i"]),
     ]
+
+
+def test_loader_that_is_a_coroutine_is_an_error_that_says_so():
+    class Later(DataLoader):
+        async def batch_load(self, keys):
+            return keys
+
+    result = run(
+        "type Query { a: Int }", "{ a }", resolvers={"Query.a": lambda root, info: Later(info.context).load(1)}
+    )
+
+    assert messages(result) == [
+        ("Later.batch_load must return one value for each of its 1 keys as a list or a mapping, not coroutine.", ["a"])
+    ]
