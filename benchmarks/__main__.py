@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-NAMES = ("cache", "graphql", "graphql_caching", "graphql_hostile")
+NAMES = ("cache", "graphql", "graphql_caching", "graphql_hostile", "pagination")
 
 
 def main():

@@ -1,47 +1,56 @@
-"""One page by cursor and by offset, at depth 1 and at 90 % of the rows, on a real PostgreSQL.
+"""Pages of 100 rows by cursor and by OFFSET, at several depths of a long table, on a real PostgreSQL.
 
-python benchmarks/pagination.py [rows]
+    make bench ARGS="pagination [rows]"
+
+Depths and ways of one order take turns, so that a slow moment of the machine hits each alike. Both ways make model
+instances of the same rows, which is looked at before anything is measured. "SQL" is the same statement alone: without
+reading the cursor, building the statement and making instances.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
-import time
-from pathlib import Path
 
-import django
-from django.conf import settings
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+from benchmarks.cache import Report
 from benchmarks.databases import databases
+from benchmarks.graphql import measure
 from dbopt.testing import services
 
+ROWS = 1_000_000
 PAGE = 100
-ROUNDS = 31
+ROUNDS = 11
+WARM_ROUNDS = 1
+# Shares of the rows: one in a thousand, one in ten, nine in ten.
+DEPTHS = {"1": 0, "1/1000": 0.001, "1/10": 0.1, "9/10": 0.9}
 
 
 def configure(url):
-    settings.configure(
-        SECRET_KEY="benchmark",
-        USE_TZ=True,
-        DATABASES=databases(url),
-    )
+    import django
+    from django.conf import settings
+
+    settings.configure(SECRET_KEY="benchmark", USE_TZ=True, DATABASES=databases(url))
     django.setup()
 
 
 def make_model(rows):
     from django.db import connection, models
+    from django.db.models import F
 
     class Event(models.Model):
-        rank = models.IntegerField()
         created_at = models.DateTimeField()
+        rank = models.IntegerField()
+        score = models.FloatField(null=True)
         text = models.TextField()
 
         class Meta:
             app_label = "benchmark"
-            indexes = [models.Index(fields=["-created_at", "-id"], name="benchmark_event_created")]
+            indexes = [
+                models.Index(fields=["-created_at", "-id"], name="benchmark_created"),
+                models.Index(fields=["rank", "-created_at", "-id"], name="benchmark_rank"),
+                models.Index(F("score").desc(nulls_last=True), F("id").desc(), name="benchmark_score"),
+            ]
 
         def __str__(self):
             return self.text
@@ -51,64 +60,116 @@ def make_model(rows):
     with connection.schema_editor() as editor:
         editor.create_model(Event)
     with connection.cursor() as cursor:
+        # 101 ranks; every fifth row has no score, the others share 100,000 of them.
         cursor.execute(
-            "INSERT INTO benchmark_event (rank, created_at, text) SELECT n %% 101, "
-            "TIMESTAMPTZ '2024-01-01' + (n / 3) * INTERVAL '1 second', repeat('x', 100) "
-            "FROM generate_series(1, %s) AS n",
+            """
+            INSERT INTO benchmark_event (created_at, rank, score, text)
+            SELECT TIMESTAMPTZ '2024-01-01' + (n / 3) * INTERVAL '1 second', n %% 101,
+                   CASE WHEN n %% 5 > 0 THEN (n::bigint * 7919) %% 100000 END, repeat('x', 100)
+            FROM generate_series(1, %s) AS n
+            """,
             [rows],
         )
         cursor.execute("VACUUM ANALYZE benchmark_event")
     return Event
 
 
-def milliseconds(ask):
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        ask()
-        times.append((time.perf_counter() - start) * 1000)
-    low, _, high = statistics.quantiles(times, n=4)
-    return statistics.median(times), low, high
-
-
-def measure(model, rows):
+def ways_of(model, order, rows):
+    """A page of the order by cursor and by OFFSET, at each depth."""
     from dbopt.pagination import keyset_page
+    from dbopt.pagination.order import order_of
 
-    order = ("-created_at", "-id")
-    queryset = model.objects.order_by(*order)
-    for name, depth in (("depth 1", 0), ("90 %", int(rows * 0.9))):
-        after = None if depth == 0 else keyset_page(queryset).cursor(queryset[depth - 1])
+    def by_cursor(after):
+        return keyset_page(model.objects.all(), order_by=order, first=PAGE, after=after).rows
 
-        def by_cursor(after=after):
-            return keyset_page(queryset, first=PAGE, after=after).rows
+    def by_offset(depth):
+        return list(queryset[depth : depth + PAGE])
 
-        def by_offset(depth=depth):
-            return list(queryset[depth : depth + PAGE])
+    total = order_of(model.objects.all(), order)
+    queryset = total.sort(model.objects.all(), is_backward=False)
+    page = keyset_page(model.objects.all(), order_by=order)
+    ways = {}
+    for name, share in DEPTHS.items():
+        depth = int(rows * share)
+        after = page.cursor(queryset[depth - 1]) if depth else None
+        assert by_cursor(after) == by_offset(depth)
+        pages = {
+            "cursor": lambda after=after: by_cursor(after),
+            "OFFSET": lambda depth=depth: by_offset(depth),
+        }
+        for way, read in pages.items():
+            ways[way, name] = read
+            ways[f"{way}, SQL", name] = statement_of(read)
+    return ways
 
-        assert by_cursor() == by_offset()
-        for way, ask in (("cursor", by_cursor), ("offset", by_offset)):
-            median, low, high = milliseconds(ask)
-            print(f"{name:8} {way:8} {median:10.2f} {low:8.2f} - {high:.2f}")
+
+def statement_of(read):
+    """Return a call that runs a page's statement and takes its rows as they come."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as captured:
+        read()
+    (query,) = captured
+
+    def run():
+        with connection.cursor() as cursor:
+            cursor.execute(query["sql"])
+            cursor.fetchall()
+
+    return run
 
 
-def main():
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+def compare(model, report, rows):
+    from django.db.models import F
+
+    orders = {
+        "created_at DESC, id DESC": ("-created_at", "-id"),
+        "rank, created_at DESC, id DESC": ("rank", "-created_at", "-id"),
+        "score DESC NULLS LAST, id DESC": (F("score").desc(nulls_last=True), "-id"),
+    }
+    for title, order in orders.items():
+        report.title(
+            title, "way", *(f"depth {name}" for name in DEPTHS), "deepest of first", "quartiles of the deepest"
+        )
+        ways = ways_of(model, order, rows)
+        measure(ways, rounds=WARM_ROUNDS)
+        spent = measure(ways, rounds=ROUNDS)
+        for way in ("cursor", "cursor, SQL", "OFFSET", "OFFSET, SQL"):
+            times = [spent[way, name][0] for name in DEPTHS]
+            middles = [statistics.median(found) for found in times]
+            low, _, high = statistics.quantiles(times[-1], n=4)
+            cells = [f"{middle:.2f}" for middle in middles]
+            report.row(way, *cells, f"{middles[-1] / middles[0]:.2f}", f"{low:.2f} - {high:.2f}")
+
+
+def totals(model, report):
+    """What it costs to say how many there are."""
+    from dbopt.pagination import count_rows
+
+    modes = ("exact", "capped", "estimated")
+    report.title("The total", "mode", "ms", "answer")
+    spent = measure({mode: lambda mode=mode: count_rows(model.objects.all(), mode) for mode in modes}, rounds=7)
+    for mode in modes:
+        report.row(mode, f"{statistics.median(spent[mode][0]):.2f}", str(count_rows(model.objects.all(), mode)))
+
+
+def main(arguments):
+    rows = int(arguments[0]) if arguments else ROWS
+    report = Report()
     with services.start(["postgres"]) as running:
-        server = running.server("postgres")
         configure(running.urls["postgres"])
         from django.db import connection
 
         model = make_model(rows)
-        print(
-            f"PostgreSQL {server.version}, Django {django.get_version()}, Python {sys.version.split()[0]}: "
-            f"{rows} rows, pages of {PAGE} model instances, {ROUNDS} rounds"
+        head = (
+            f"PostgreSQL {running.server('postgres').version}, Python {sys.version.split()[0]}, {os.cpu_count()} cores, "
+            f"load {os.getloadavg()[0]:.1f}: {rows:,} rows, pages of {PAGE} instances, milliseconds, "
+            f"medians of {ROUNDS} rounds"
         )
-        print(f"{'':8} {'':8} {'median ms':>10} {'quartiles':>8}")
-        measure(model, rows)
-        with connection.schema_editor() as editor:
-            editor.delete_model(model)
+        print(head)
+        report.lines += ["", head + "."]
+        compare(model, report, rows)
+        totals(model, report)
         connection.close()
-
-
-if __name__ == "__main__":
-    main()
+    return report.lines
