@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import secrets
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from dbopt.cache.values.plain import pack, unpack
 
@@ -39,8 +39,7 @@ _READABLE = 0
 _MAX_DURATION = 2**32 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A stored result, not yet decoded."""
 
     vector: bytes
