@@ -251,6 +251,38 @@ def ask(schema, text):
 SUBJECTS = "{ notes { text subject { __typename ... on AuthorNode { name } ... on TagNode { slug } } } }"
 
 
+def test_relation_with_arguments_is_a_statement_for_each_set_of_them(authors):
+    registry = Registry()
+
+    def node(model, *fields, **attributes):
+        meta = type("Meta", (), {"model": model, "fields": fields, "registry": registry})
+        return type(f"{model.__name__}Node", (DjangoObjectType,), {"Meta": meta, **attributes})
+
+    def resolve_books(root, info, publisher=None, first=None):
+        return BooksByAuthor.narrowed(info.context, limit=first, publisher__name=publisher).load(root.pk)
+
+    books = graphene.List(node(Book, "title"), publisher=graphene.String(), first=graphene.Int())
+    author = node(Author, "name", books=books, resolve_books=resolve_books)
+    query = {"authors": graphene.List(author), "resolve_authors": lambda root, info: Author.objects.order_by("pk")}
+    schema = optimize(graphene.Schema(query=type("Query", (graphene.ObjectType,), query)))
+    text = """{ authors {
+        p: books(publisher: "P", first: 2) { title } q: books(publisher: "Q") { title } same: books(publisher: "Q") { title }
+    } }"""
+
+    with CaptureQueriesContext(connection) as captured:
+        result = schema.execute(text, context_value={}, execution_context_class=DboptExecutionContext)
+
+    assert result.errors is None
+    first = result.data["authors"][0]
+    assert titles_of(first["p"]) == ["B2", "B4"]
+    assert titles_of(first["q"]) == titles_of(first["same"]) == ["B1", "B3"]
+    assert len(captured) == 3
+
+
+def titles_of(books):
+    return [book["title"] for book in books]
+
+
 def test_generic_foreign_keys_cost_a_statement_a_model(authors):
     tag = Tag.objects.create(slug="t")
     for subject in (*authors, tag, *authors):
