@@ -199,7 +199,12 @@ def main(arguments):
             remotes,
             report,
             environments,
-            sizes={"dbopt": most, "cachalot": min(most, 1_000), "cacheops": min(most, 10_000)},
+            sizes={
+                "dbopt": most,
+                "dbopt-unwatched": min(most, 1_000),
+                "cachalot": min(most, 1_000),
+                "cacheops": min(most, 10_000),
+            },
         )
         stampedes(remotes, report)
         idle(remotes, report)

@@ -183,6 +183,12 @@ class DboptLocalTuples(DboptTuples):
     options = {"local": True}
 
 
+class DboptUnwatched(Dbopt):
+    """The cache without the monitoring that comes with it: what its peers, which measure nothing, compare with."""
+
+    extra = {"DBOPT": {"MONITORING": {"TRACK_ALIASES": []}}}
+
+
 class DboptIdle(Uncached):
     """dbopt is installed and caches nothing: what writers pay."""
 
@@ -233,6 +239,7 @@ VARIANTS = {
     "dbopt-tuples": DboptTuples,
     "dbopt-local": DboptLocal,
     "dbopt-local-tuples": DboptLocalTuples,
+    "dbopt-unwatched": DboptUnwatched,
     "dbopt-idle": DboptIdle,
     "cachalot": Cachalot,
     "cacheops": Cacheops,
