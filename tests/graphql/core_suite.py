@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import graphql  # noqa: F401  # loads the module below
+from django.conf import settings
 
 from dbopt.graphql.executor import DboptExecutionContext
+
+settings.configure()
 
 # The package's attribute of this name is the function; the module is found here only.
 sys.modules["graphql.execution.execute"].ExecutionContext = DboptExecutionContext
