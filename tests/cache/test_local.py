@@ -53,6 +53,22 @@ def shout():
     return [name.upper() for name in names()]
 
 
+@pytest.fixture(scope="module")
+def quiet_valkey(tmp_path_factory):
+    """A server that no other worker flushes: each flush is told to all who listen, whatever their database."""
+    server = OwnValkey(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def valkey(quiet_valkey):
+    default = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": quiet_valkey.url}
+    with override_settings(CACHES={"default": default}):
+        yield quiet_valkey.client
+
+
 @pytest.fixture(autouse=True)
 def new_process(monkeypatch):
     """Nothing is known, and items do not grow old by themselves: what ends them is what they are told."""

@@ -7,7 +7,8 @@ import math
 import types
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from weakref import WeakMethod
 
 from dbopt.cache.functions.arguments import Binder
 from dbopt.cache.functions.churn import Churn
@@ -34,6 +35,8 @@ COMMIT = "commit"
 TTL = "ttl"
 
 _LEVELS = (COMMIT, STRICT, TTL)
+
+V = TypeVar("V")
 
 _CODECS: Mapping[str, tuple[Callable[[object], bytes], Callable[[bytes], Any]]] = {
     "rows": (encode, decode),
@@ -78,6 +81,21 @@ class Place(NamedTuple):
     arguments: Mapping[str, Any]
 
 
+def _remembering(method: Callable[..., V], *, size: int) -> Callable[..., V]:
+    """Return a method that remembers its newest results, and does not keep its object alive: there it is an attribute.
+
+    By type too: 1 and True are equal, but not the same argument.
+    """
+    weak: Callable[[], Any] = WeakMethod(method)
+
+    @lru_cache(maxsize=size, typed=True)
+    def remembered(*args: Any) -> V:
+        result: V = weak()(*args)
+        return result
+
+    return remembered
+
+
 class Spec:
     """The options of one cached function, and what was learned from its runs so far. Thread-safe.
 
@@ -109,12 +127,9 @@ class Spec:
         self._function = function
         self._binder = Binder(function)
         self.forget()
-        self._settings_part = lru_cache(maxsize=256)(self._encode_settings)
-        self._head = lru_cache(maxsize=256)(self._make_head)
-        # By type too: 1 and True are equal, but not the same argument.
-        self._plain_place = lru_cache(maxsize=128, typed=True)(
-            lambda tenant, around, *args: self._make_place(tenant, around, args, {})
-        )
+        self._settings_part = _remembering(self._encode_settings, size=256)
+        self._head = _remembering(self._make_head, size=256)
+        self._plain_place = _remembering(self._make_plain_place, size=128)
         self._is_simple = not (self._vary or function.__closure__)
 
     def _check(self) -> None:
@@ -240,6 +255,9 @@ class Spec:
         if self._is_simple and not kwargs and _PLAIN.issuperset(map(type, args)):
             return self._plain_place(tenant, around, *args)
         return self._make_place(tenant, around, args, kwargs)
+
+    def _make_plain_place(self, tenant: str, around: tuple[Any, ...], *args: Any) -> Place:
+        return self._make_place(tenant, around, args, {})
 
     def _make_place(
         self, tenant: str, around: tuple[Any, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any]

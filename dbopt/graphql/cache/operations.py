@@ -26,6 +26,7 @@ from graphql.execution.values import get_variable_values
 
 from dbopt.cache.functions.specs import Options
 from dbopt.cache.names.keys import digest, encode_argument
+from dbopt.conf import dbopt_settings
 from dbopt.graphql.cache.hints import SchemaHints, Scope, hints_of
 from dbopt.graphql.cache.scoped import ScopedSpec, placed
 from dbopt.graphql.documents import TextCache
@@ -34,9 +35,6 @@ from dbopt.graphql.selections import Selections
 logger = logging.getLogger(__name__)
 
 RESPONSES = "graphql:response"
-
-# Operations of which a process knows this, for each schema, by the characters of their texts.
-_MOST_CHARACTERS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,8 @@ def operation_of(question: Question) -> Operation | None:
     found = known.get(key)
     if found is None:
         found = Operation(question, schema_key)
-        known.put(key, found, characters=len(question.text), limit=_MOST_CHARACTERS)
+        limit = dbopt_settings.graphql.document_cache_characters
+        known.put(key, found, characters=len(question.text), limit=limit)
     return found
 
 
