@@ -18,6 +18,9 @@ from tests.testapp.models import Author, Book, Shop, Tag
 REGISTRY = Registry()
 CALLS = []
 
+# What WSGI calls the header X-Cart.
+CART_VARIABLE = "HTTP_X_CART"
+
 
 @cache_control(max_age=60, scope="PUBLIC")
 class BookNode(DjangoObjectType):
@@ -123,7 +126,7 @@ class Query(graphene.ObjectType):
             "user": lambda: request.user.username,
             "session": lambda: request.session.get("cart", ""),
             "cookies": lambda: request.COOKIES.get("cart", ""),
-            "meta": lambda: request.META.get("HTTP_X_CART", ""),
+            "meta": lambda: request.META.get(CART_VARIABLE, ""),
             "headers": lambda: request.headers.get("X-Cart", ""),
             "authorization": lambda: request.headers.get("Authorization", ""),
             "host": request.get_host,
