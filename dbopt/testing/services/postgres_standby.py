@@ -11,40 +11,24 @@ Both begin with copies of the same data, as a backup would have it. To stage lag
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from dbopt.testing.services import postgres
-from dbopt.testing.services.folders import new_folder, sweep
-from dbopt.testing.services.processes import Lifetime, Port, PortTakenError, Process
-
-PORT_ATTEMPTS = 4
+from dbopt.testing.services.folders import new_folder
+from dbopt.testing.services.groups import Group, started
+from dbopt.testing.services.processes import Lifetime, Port, Process
 
 # A COMMIT is on its way to the standby when it returns; fsync stays off.
 PRIMARY = ("synchronous_commit=local",)
 
 
-class Pair:
-    """A running primary and its standby. They end with `stop`, with the `with` block, and with this process."""
+class Pair(Group):
+    """A running primary and its standby."""
 
     def __init__(self, ports: tuple[Port, Port], processes: tuple[Process, Process], lifetime: Lifetime) -> None:
-        self._lifetime = lifetime
+        super().__init__(lifetime)
         self.primary_port, self.standby_port = (port.number for port in ports)
         self.primary_pid, self.standby_pid = (process.pid for process in processes)
         self.primary_url = postgres.url(self.primary_port)
         self.standby_url = postgres.url(self.standby_port)
-
-    def stop(self) -> None:
-        """Stop both and remove their data. May be called twice."""
-        self._lifetime.end()
-        self._lifetime.wait()
-
-    def __enter__(self) -> Pair:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def start() -> Pair:
@@ -53,26 +37,15 @@ def start() -> Pair:
     Raises:
         ServerStartError: they cannot be had; whatever had started is stopped again.
     """
-    sweep()
-    for attempt in range(PORT_ATTEMPTS):
-        try:
-            return _start()
-        except PortTakenError:
-            if attempt == PORT_ATTEMPTS - 1:
-                raise
-    raise AssertionError("unreachable")
+    return started(_start)
 
 
-def _start() -> Pair:
-    ports, lifetime = (Port(), Port()), Lifetime()
+def _start(lifetime: Lifetime) -> Pair:
+    ports = Port(), Port()
     try:
         primary = _run(ports[0], lifetime, options=PRIMARY, is_standby=False)
         source = f"primary_conninfo=host=127.0.0.1 port={ports[0].number} user={postgres.USER}"
         standby = _run(ports[1], lifetime, options=(source,), is_standby=True)
-    except BaseException:
-        lifetime.end()
-        lifetime.wait()
-        raise
     finally:
         for port in ports:
             port.release()

@@ -14,13 +14,13 @@ import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dbopt.exceptions import ServerStartError
 from dbopt.testing.services import valkey
-from dbopt.testing.services.folders import give_to, new_folder, sweep
-from dbopt.testing.services.processes import POLL_SECONDS, Lifetime, Port, PortTakenError, Process
+from dbopt.testing.services.folders import give_to, new_folder
+from dbopt.testing.services.groups import Group, started
+from dbopt.testing.services.processes import POLL_SECONDS, Lifetime, Port, Process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 PRIMARIES = 3
 SLOTS = 16384
 START_SECONDS = 20.0
-PORT_ATTEMPTS = 4
 
 # After so many milliseconds without a sign of life, a primary is replaced.
 NODE_TIMEOUT_MS = 1000
@@ -45,11 +44,11 @@ class _Member:
     slots: str
 
 
-class Cluster:
-    """A running cluster. It ends with `stop`, with the `with` block, and with this process."""
+class Cluster(Group):
+    """A running cluster."""
 
     def __init__(self, members: Sequence[_Member], processes: Sequence[Process], lifetime: Lifetime) -> None:
-        self._lifetime = lifetime
+        super().__init__(lifetime)
         self.ports: tuple[int, ...] = tuple(member.port.number for member in members)
         self.urls: tuple[str, ...] = tuple(f"redis://127.0.0.1:{port}" for port in self.ports)
         self._pids = {port: process.pid for port, process in zip(self.ports, processes, strict=True)}
@@ -58,19 +57,6 @@ class Cluster:
         """Return the process that listens on a port, for tests that freeze or kill it."""
         return self._pids[port]
 
-    def stop(self) -> None:
-        """Stop all nodes and remove their data. May be called twice."""
-        self._lifetime.end()
-        self._lifetime.wait()
-
-    def __enter__(self) -> Cluster:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
 
 def start() -> Cluster:
     """Start a cluster and wait until it is whole and its replicas are in step.
@@ -78,26 +64,15 @@ def start() -> Cluster:
     Raises:
         ServerStartError: it cannot be had; whatever had started is stopped again.
     """
-    sweep()
-    for attempt in range(PORT_ATTEMPTS):
-        try:
-            return _start()
-        except PortTakenError:
-            if attempt == PORT_ATTEMPTS - 1:
-                raise
-    raise AssertionError("unreachable")
+    return started(_start)
 
 
-def _start() -> Cluster:
-    members, lifetime = _members(), Lifetime()
+def _start(lifetime: Lifetime) -> Cluster:
+    members = _members()
     try:
         with ThreadPoolExecutor(len(members)) as pool:
             processes = list(pool.map(lambda member: _run(member, members, lifetime), members))
         _await_whole(members)
-    except BaseException:
-        lifetime.end()
-        lifetime.wait()
-        raise
     finally:
         for member in members:
             member.port.release()
