@@ -27,6 +27,7 @@ def command_lines():
             continue
 
 
+@pytest.mark.long
 def test_neo4j_lets_in_with_the_password_only_and_shows_it_to_nobody(own_root, services_tmp):
     lines = []
     running = services.launch(["neo4j"], neo4j_password=PASSWORD, report=lines.append)
