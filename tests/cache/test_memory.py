@@ -21,8 +21,8 @@ PROCESSES = 2
 # What a process may have more after the last call than after the first thousand.
 GROWTH_BYTES = 16 * 1024 * 1024
 WARM_UP = 1_000
-# Tokens, the server's identity, totals.
-FEW_KEYS = 10
+# Tokens, the identity of the server, totals and the marks of the last minute: one each ten seconds and process.
+FEW_KEYS = 10 + 7 * PROCESSES
 
 
 @cached_query(timeout=300, tags=["squares"])
