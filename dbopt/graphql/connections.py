@@ -8,15 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
 from django.db.models import Manager, Model, QuerySet
 from graphene.types.resolver import dict_or_attr_resolver
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql.connection_types import PAGE_ARGUMENTS, Connection, PagedField, argument_names, with_codes
-from dbopt.graphql.model_loaders import RowLoader
 from dbopt.graphql.nested_pages import ListPage
-from dbopt.graphql.path_resolvers import PathResolver, frozen
+from dbopt.graphql.path_resolvers import PathLoader, PathResolver
 from dbopt.graphql.paths import ThroughPath, path_of, relation_of
 from dbopt.graphql.projection import reading_of
 from dbopt.graphql.relation_pages import RelationPages
@@ -150,14 +148,32 @@ def _total(page: Page[Any], field: KeysetConnectionField) -> int:
     return total.count + (total.kind == "more than")
 
 
+class PagesLoader(PathLoader):
+    """Pages of a relation; the source is the field."""
+
+    def batch_load(self, keys: list[Any]) -> dict[Any, Connection]:
+        """Return a connection for each parent; what is selected of them is read for all, later."""
+        rows = self.path.model._default_manager.using(self.using)
+        page = self.source.page(rows, self.info, self.arguments, self.reading)
+        pages = RelationPages(page, path=self.path, keys=keys, cap=self.source.cap)
+        return {key: Connection(found := ListPage(pages, key), found.total) for key in keys}
+
+
 class RelationConnectionResolver(PathResolver):
     """Resolver of pages of a relation: of all parents of a column at once; of any other rows one by one."""
 
+    loader_class = PagesLoader
+
     def __init__(self, field: KeysetConnectionField, resolver: Any) -> None:
-        self.field = field
+        self.field = self.source = field
         self.attribute: str = resolver.args[0]
         self._single = ConnectionResolver(field, resolver, is_default=True)
         self._paths: dict[type, RelationPath | None] = {}
+
+    @property
+    def node(self) -> Any:
+        """The graphene type of the rows."""
+        return self.field.node
 
     def bind(self, model: type[Model] | None) -> None:
         """Take in whose field it is (None: of no rows), so that the parents' key is read with them. For `optimize`."""
@@ -178,16 +194,6 @@ class RelationConnectionResolver(PathResolver):
         """Resolve for one parent without a loader."""
         return self._single(root, info, **arguments)
 
-    def loader(self, path: RelationPath, parent: Any, info: Any, arguments: dict[str, Any]) -> PagesLoader:
-        """Return the loader for these arguments."""
-        using = router.db_for_read(path.model, instance=parent)
-        # What is read is part of the loader's identity: another operation on this context may need other columns.
-        reading = reading_of(info, self.field.node._meta.name)
-        loader = PagesLoader(info.context, self.field, path, using, reading, frozen(arguments))
-        if loader.info is None:
-            loader.info, loader.arguments = info, arguments
-        return loader
-
     def _found_path(self, kind: type) -> RelationPath | None:
         relation = relation_of(kind, self.attribute) if issubclass(kind, Model) else None
         node_model = self.field.node._meta.model
@@ -205,20 +211,3 @@ class RelationConnectionResolver(PathResolver):
                 "Give the connection the name of one."
             )
         return None
-
-
-class PagesLoader(RowLoader):
-    """Pages of a relation. Parameters: field, path, alias, reading, frozen arguments."""
-
-    arguments: Mapping[str, Any]
-
-    def set_up(self) -> None:
-        """Read the parameters."""
-        self.field, self.path, self.using, self.reading, _ = self.params
-
-    def batch_load(self, keys: list[Any]) -> dict[Any, Connection]:
-        """Return a connection for each parent; what is selected of them is read for all, later."""
-        rows = self.path.model._default_manager.using(self.using)
-        page = self.field.page(rows, self.info, self.arguments, self.reading)
-        pages = RelationPages(page, path=self.path, keys=keys, cap=self.field.cap)
-        return {key: Connection(found := ListPage(pages, key), found.total) for key in keys}

@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
 from django.db.models import Manager, Model, QuerySet
 from graphene_django.fields import DjangoConnectionField
 from graphql_relay import get_offset_with_default
 
-from dbopt.graphql.model_loaders import RowLoader
-from dbopt.graphql.path_resolvers import PathResolver, frozen
+from dbopt.graphql.path_resolvers import PathLoader, PathResolver
 from dbopt.graphql.paths import path_of, relation_of
-from dbopt.graphql.projection import reading_of
 from dbopt.graphql.rows import Reading
 from dbopt.graphql.shortcuts import plain_attribute
 
@@ -47,54 +44,17 @@ def offset_resolver(resolve: Any, model: type[Model], named: GraphQLObjectType) 
     return OffsetConnectionResolver(resolve, model, path_of(relation))
 
 
-class OffsetConnectionResolver(PathResolver):
-    """Resolver of a `DjangoConnectionField` over a relation; stock is graphene-django's own."""
-
-    def __init__(self, stock: Any, model: type[Model], path: RelationPath) -> None:
-        self.stock = stock
-        self.model = model
-        self._path = path
-        self.requires = (path.key_attribute,)
-
-    def path(self, kind: type) -> RelationPath | None:
-        """Return the way to the rows."""
-        return self._path if issubclass(kind, self.model) else None
-
-    def can_load(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether the rows begin at the same place for all parents: from the end, each would be read from its start."""
-        return arguments.get("last") is None or arguments.get("first") is not None
-
-    def alone(self, root: Any, info: Any, arguments: dict[str, Any]) -> Any:
-        """Resolve as graphene-django does."""
-        return self.stock(root, info, **arguments)
-
-    def loader(self, path: RelationPath, parent: Any, info: Any, arguments: dict[str, Any]) -> SlicesLoader:
-        """Return the loader for these arguments."""
-        using = router.db_for_read(path.model, instance=parent)
-        reading = reading_of(info, self.stock.args[1]._meta.node._meta.name)
-        loader = SlicesLoader(info.context, self.stock, path, using, reading, frozen(arguments))
-        if loader.info is None:
-            loader.info, loader.arguments = info, arguments
-        return loader
-
-
-class SlicesLoader(RowLoader):
-    """Stock connections. Parameters: stock resolver, path, alias, reading, frozen arguments."""
-
-    arguments: Mapping[str, Any]
-
-    def set_up(self) -> None:
-        """Read the parameters."""
-        self.stock, self.path, self.using, self.reading, _ = self.params
+class SlicesLoader(PathLoader):
+    """Stock connections; the source is the stock resolver."""
 
     def batch_load(self, keys: list[Any]) -> dict[Any, Any]:
         """Return a connection for each parent."""
-        _, connection, default_manager, narrow, *limits = self.stock.args
+        _, connection, default_manager, narrow, *limits = self.source.args
         every = self.path.model._default_manager.using(self.using)
         rows = narrow(connection, every, self.info, dict(self.arguments))
         slices = Slices(self._prepared(rows), path=self.path, keys=keys, most=self._most(limits[0]))
         return {
-            key: self.stock.func(
+            key: self.source.func(
                 _giving(Slice(slices, key)),
                 connection,
                 default_manager,
@@ -119,6 +79,35 @@ class SlicesLoader(RowLoader):
             return None
         after = get_offset_with_default(self.arguments.get("after"), -1) + 1
         return max(0, after + (self.arguments.get("offset") or 0) + first)
+
+
+class OffsetConnectionResolver(PathResolver):
+    """Resolver of a `DjangoConnectionField` over a relation; stock is graphene-django's own."""
+
+    loader_class = SlicesLoader
+
+    def __init__(self, stock: Any, model: type[Model], path: RelationPath) -> None:
+        self.stock = self.source = stock
+        self.model = model
+        self._path = path
+        self.requires = (path.key_attribute,)
+
+    @property
+    def node(self) -> Any:
+        """The graphene type of the rows."""
+        return self.stock.args[1]._meta.node
+
+    def path(self, kind: type) -> RelationPath | None:
+        """Return the way to the rows."""
+        return self._path if issubclass(kind, self.model) else None
+
+    def can_load(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether the rows begin at the same place for all parents: from the end, each would be read from its start."""
+        return arguments.get("last") is None or arguments.get("first") is not None
+
+    def alone(self, root: Any, info: Any, arguments: dict[str, Any]) -> Any:
+        """Resolve as graphene-django does."""
+        return self.stock(root, info, **arguments)
 
 
 def _giving(rows: Slice) -> Callable[..., Slice]:

@@ -1,17 +1,31 @@
 """Resolvers of fields with arguments along a to-many relation: all parents of a column at once."""
 
-# ruff: noqa: SLF001  an instance's state says which database it is from
+# ruff: noqa: SLF001  _meta is graphene's way to a type's options; an instance's state says which database it is from
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.db import router
+
 from dbopt.graphql.batches import LazyInfo
+from dbopt.graphql.model_loaders import RowLoader
+from dbopt.graphql.projection import reading_of
 
 if TYPE_CHECKING:
-    from dbopt.graphql.loaders import Column, DataLoader
+    from dbopt.graphql.loaders import Column
     from dbopt.graphql.paths import RelationPath
+
+
+class PathLoader(RowLoader):
+    """Loads for the parents of a path. Parameters: what a field is about, path, alias, reading, frozen arguments."""
+
+    arguments: Mapping[str, Any]
+
+    def set_up(self) -> None:
+        """Read the parameters."""
+        self.source, self.path, self.using, self.reading, _ = self.params
 
 
 class PathResolver:
@@ -19,9 +33,18 @@ class PathResolver:
 
     Attributes:
         requires: what is read of a parent; None where nobody knows.
+        loader_class: loads for all parents.
+        source: what the loader needs to know of the field.
     """
 
     requires: tuple[str, ...] | None = None
+    loader_class: type[PathLoader]
+    source: Any
+
+    @property
+    def node(self) -> Any:
+        """The graphene type of the rows."""
+        raise NotImplementedError
 
     def path(self, kind: type) -> RelationPath | None:
         """Return the way to the rows from parents of a class, None where they have no such relation."""
@@ -35,9 +58,15 @@ class PathResolver:
         """Resolve for one parent without a loader."""
         raise NotImplementedError
 
-    def loader(self, path: RelationPath, parent: Any, info: Any, arguments: dict[str, Any]) -> DataLoader[Any, Any]:
+    def loader(self, path: RelationPath, parent: Any, info: Any, arguments: dict[str, Any]) -> PathLoader:
         """Return the loader for these arguments."""
-        raise NotImplementedError
+        using = router.db_for_read(path.model, instance=parent)
+        # What is read is part of the loader's identity: another operation on this context may need other columns.
+        reading = reading_of(info, self.node._meta.name)
+        loader = self.loader_class(info.context, self.source, path, using, reading, frozen(arguments))
+        if loader.info is None:
+            loader.info, loader.arguments = info, arguments
+        return loader
 
     def __call__(self, root: Any, info: Any, **arguments: Any) -> Any:
         """Resolve for one parent: by promise under dbopt's executor, at once anywhere else."""

@@ -29,7 +29,7 @@ class RelationPages(Pages):
     """
 
     def __init__(self, page: Page[Any], *, path: RelationPath, keys: Collection[Any], cap: int | None) -> None:
-        super().__init__(keys, size=page._size, is_backward=page._is_backward, lower=page._lower, upper=page._upper)
+        super().__init__(keys, size=page.size, is_backward=page._is_backward, lower=page._lower, upper=page._upper)
         self._page = page
         self._path = path
         self._cap = cap
