@@ -82,14 +82,24 @@ def read_statement(sql: object, connection: Any = None) -> Statement:
     if type(sql) is str:
         known = remembered.young.get(sql)
         return known if known is not None else _remember(sql)
-    if isinstance(sql, (bytes, bytearray, memoryview)):
-        return _remember(bytes(sql).decode("utf-8", "replace"))
     try:
-        as_string = getattr(sql, "as_string", None)
-        text = str(sql if as_string is None else as_string(getattr(connection, "connection", None)))
+        text = text_of(sql, connection)
+        is_composed = hasattr(sql, "as_string")
     except Exception:  # noqa: BLE001 - a foreign object; the driver will tell the caller what is wrong with it
         return _UNREADABLE
-    return _remember(text) if as_string is None else _read(text)
+    return _read(text) if is_composed else _remember(text)
+
+
+def text_of(sql: object, connection: Any = None) -> str:
+    """Return the text of what is given to a cursor; arguments as for :func:`read_statement`.
+
+    Raises:
+        Exception: whatever a foreign object raises that has no text.
+    """
+    if isinstance(sql, (bytes, bytearray, memoryview)):
+        return bytes(sql).decode("utf-8", "replace")
+    as_string = getattr(sql, "as_string", None)
+    return str(sql if as_string is None else as_string(getattr(connection, "connection", None)))
 
 
 def _remember(text: str) -> Statement:

@@ -80,7 +80,7 @@ def cached_metrics(  # noqa: PLR0913 - options of a decorator, by keyword
         stale=stale,
         name=name,
         level=level,
-        tags=tags if isinstance(tags, str) else tuple(tags),
+        tags=tags,
         vary=vary,
         version=version,
         shared=shared,

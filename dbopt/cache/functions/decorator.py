@@ -92,7 +92,7 @@ def cached_query(  # noqa: PLR0913 - options of a decorator, by keyword
         level=level,
         stale=stale,
         negative_timeout=negative_timeout,
-        tags=tags if isinstance(tags, str) else tuple(tags),
+        tags=tags,
         vary=vary,
         local=local,
         version=version,

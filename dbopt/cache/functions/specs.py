@@ -71,6 +71,11 @@ class Options:
     volatile_ok: float = 0.0
     behind: bool = False
 
+    def __post_init__(self) -> None:
+        # Once for all who ask; a text is refused by the spec, which can say where it stands.
+        if not isinstance(self.tags, str):
+            object.__setattr__(self, "tags", tuple(self.tags))
+
 
 class Place(NamedTuple):
     """Where one call's result lies: its tenant, the digest of its arguments, and the tags it always depends on."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from dbopt.statements import text_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -81,7 +83,7 @@ def assignments(
     """Return what a statement that assigns sets, as far as it may change which rows are found."""
     if statement.statements != 1 or many:
         return _ANYTHING
-    found = _read(_COMMENTS.sub("", _text(sql, connection)), statement.verb, parameters)
+    found = _read(_COMMENTS.sub("", text_of(sql, connection)), statement.verb, parameters)
     if found is None:
         return _ANYTHING
     return [each for each in found if not _HARMLESS.fullmatch(each.name)]
@@ -158,10 +160,3 @@ def _values(parameters: object) -> Iterator[object] | None:
 def _name(written: str) -> str:
     name = " ".join(written.lower().replace('"', "").split())
     return ALL if name == "all" else _SPOKEN.get(name, name)
-
-
-def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
-    if isinstance(sql, (bytes, bytearray)):
-        return bytes(sql).decode("utf-8", "replace")
-    as_string = getattr(sql, "as_string", None)
-    return str(sql if as_string is None else as_string(connection.connection))

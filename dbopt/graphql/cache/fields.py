@@ -85,7 +85,7 @@ def _spec(resolver: Any, *, timeout: float | str | None, tags: Iterable[str], ve
     options = Options(
         decorator="cached_field",
         timeout=timeout,
-        tags=tags if isinstance(tags, str) else tuple(tags),
+        tags=tags,
         version=version,
     )
     return ScopedSpec(named, options)

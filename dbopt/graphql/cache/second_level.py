@@ -59,12 +59,7 @@ class SecondLevel:
         self, *, scope: str, timeout: float | str | None = None, tags: Iterable[str] = (), version: int = 1
     ) -> None:
         self.scope: Scope = checked_scope(scope, where="SecondLevel")
-        self._options: dict[str, Any] = {
-            "decorator": "SecondLevel",
-            "timeout": timeout,
-            "tags": tags if isinstance(tags, str) else tuple(tags),
-            "version": version,
-        }
+        self._options = Options(decorator="SecondLevel", timeout=timeout, tags=tags, version=version)
         self._specs: WeakKeyDictionary[type, ScopedSpec] = WeakKeyDictionary()
 
     def set_up(self, loader: DataLoader[Any, Any]) -> Watch:
@@ -93,7 +88,7 @@ class SecondLevel:
                 """Stand for the loader: its parameters are what keys are made of."""
 
             named.__module__, named.__qualname__ = loader_class.__module__, loader_class.__qualname__
-            spec = self._specs[loader_class] = ScopedSpec(named, Options(**self._options))
+            spec = self._specs[loader_class] = ScopedSpec(named, self._options)
         return spec
 
 
@@ -199,9 +194,9 @@ class _Batch:
             values = self._loader.batch_load(missing)
             if not isinstance(values, Promise):
                 # Here, where it is watched: it may be lazy.
-                values = dict(zip(missing, aligned(type(self._loader).__name__, missing, values), strict=True))
+                values = self._by_key(missing, values)
         if isinstance(values, Promise):
-            return values.then(lambda found: self._merged(missing, found))
+            return self._merged(missing, values)
         seconds = (time.perf_counter() - started) / len(missing)
         reason = self._store(values, head=head, tokens=ahead, recording=recording, watch=watch, seconds=seconds)
         if reason is not None:
@@ -211,7 +206,10 @@ class _Batch:
     def _merged(self, missing: list[Any], values: Any) -> Any:
         if isinstance(values, Promise):
             return values.then(lambda found: self._merged(missing, found))
-        return {**self._hits, **dict(zip(missing, aligned(type(self._loader).__name__, missing, values), strict=True))}
+        return {**self._hits, **self._by_key(missing, values)}
+
+    def _by_key(self, missing: list[Any], values: Any) -> dict[Any, Any]:
+        return dict(zip(missing, aligned(type(self._loader).__name__, missing, values), strict=True))
 
     def _store(  # noqa: PLR0913  # all that is known of a batch, by keyword
         self,

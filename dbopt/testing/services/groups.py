@@ -6,15 +6,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from dbopt.testing.services.folders import sweep
-from dbopt.testing.services.processes import Lifetime, PortTakenError
+from dbopt.testing.services.processes import PORT_ATTEMPTS, Lifetime, PortTakenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
 G = TypeVar("G", bound="Group")
-
-PORT_ATTEMPTS = 4
 
 
 class Group:

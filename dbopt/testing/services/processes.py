@@ -26,6 +26,9 @@ PORT_TAKEN = ("could not create any tcp/ip sockets", "address already in use", "
 LOG_TAIL = 1500
 POLL_SECONDS = 0.01
 
+# How often a server is started anew because somebody else took its port.
+PORT_ATTEMPTS = 4
+
 
 class PortTakenError(ServerStartError):
     """Somebody else took the port between its choice and the start of the server."""

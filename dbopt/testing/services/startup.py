@@ -12,13 +12,12 @@ from pathlib import Path
 from dbopt.exceptions import DboptError, ServerStartError
 from dbopt.testing.services import containers, neo4j_jars, neo4j_server, postgres, valkey
 from dbopt.testing.services.folders import new_folder
-from dbopt.testing.services.processes import Lifetime, Port, PortTakenError
+from dbopt.testing.services.processes import PORT_ATTEMPTS, Lifetime, Port, PortTakenError
 from dbopt.testing.services.server import LABELS, VARIABLES, Server, variables
 from dbopt.testing.services.versions import NEO4J
 
 Report = Callable[[str], object]
 
-PORT_ATTEMPTS = 4
 WAYS = (
     "Ways to get it: install the packages with pip install 'dbopt[testing]'; name a server for tests in DBOPT_TEST_{}; "
     "or set DBOPT_SERVICES=docker where a Docker engine runs."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import User
 
 from dbopt.graphql.cache import operations, telling
 from tests.cache.conftest import (  # noqa: F401  # fixtures
     _django_db_marker,
     commands,
+    connect,
     empty_cache,
     queries,
     shop_database,
@@ -35,3 +37,10 @@ def new_process():
 def nothing_learned(new_process):
     new_process()
     CALLS.clear()
+
+
+@pytest.fixture
+def people(shop_database):  # noqa: F811  # the fixture
+    yield [User.objects.create_user(name) for name in ("ann", "bob")]
+    with connect() as cleaner:
+        cleaner.execute("DELETE FROM auth_user")

@@ -17,7 +17,6 @@ from dbopt.cache import bypass, counters, invalidate
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import DboptExecutionContext, GraphQLView, batch, cache_control, cached_field, optimize
 from dbopt.tenancy import current_tenant, tenant_context
-from tests.cache.conftest import connect
 from tests.graphql.cache import bookshop
 from tests.testapp.models import Author, Book, Shop
 
@@ -157,13 +156,6 @@ def authors(shop_database):
     for author in made:
         Book.objects.bulk_create(Book(title=f"{author.name} {n}", author=author) for n in range(3))
     return made
-
-
-@pytest.fixture
-def people(shop_database):
-    yield [User.objects.create_user(name) for name in ("ann", "bob")]
-    with connect() as cleaner:
-        cleaner.execute("DELETE FROM auth_user")
 
 
 def data(query, variables=None, **options):

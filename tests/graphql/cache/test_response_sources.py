@@ -14,7 +14,6 @@ from dbopt.cache import counters, invalidate
 from dbopt.graphql import AsyncGraphQLView, GraphQLView, cache_control
 from dbopt.graphql.cache.operations import RESPONSES
 from dbopt.neo4j import graph
-from tests.cache.conftest import connect
 from tests.graphql.cache.bookshop import CALLS, ask, request_of
 from tests.testapp.models import Author, Book
 
@@ -42,13 +41,6 @@ class Query(graphene.ObjectType):
 
 
 VIEW = AsyncGraphQLView.as_view(schema=graphene.Schema(query=Query))
-
-
-@pytest.fixture
-def people(shop_database):
-    yield [User.objects.create_user(name) for name in ("ann", "bob")]
-    with connect() as cleaner:
-        cleaner.execute("DELETE FROM auth_user")
 
 
 def answer(query, user=None):

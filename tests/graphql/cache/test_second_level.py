@@ -18,7 +18,6 @@ from dbopt.graphql import DataLoader, ModelLoader, SecondLevel, clear_loaders
 from dbopt.graphql.promises import held_queue, run_next_job
 from dbopt.graphql.registry import clear_registry
 from dbopt.tenancy import current_tenant, tenant_context
-from tests.cache.conftest import connect
 from tests.testapp.models import Author, Book, Cafe, Shop
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
@@ -130,13 +129,6 @@ def authors(shop_database):
     made = Author.objects.bulk_create(Author(name=f"A{n}", email=f"{n}@example.com") for n in range(30))
     Book.objects.bulk_create(Book(title="B", author=author) for author in made[:2])
     return made
-
-
-@pytest.fixture
-def people(shop_database):
-    yield [User.objects.create_user(name) for name in ("ann", "bob")]
-    with connect() as cleaner:
-        cleaner.execute("DELETE FROM auth_user")
 
 
 def request_of(user=None):
