@@ -96,12 +96,20 @@ def _run(command: Sequence[str], running: Running) -> int:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # The terminal sent it to the command as well, which decides what to do with it.
-            continue
+    # The terminal sends Ctrl-C to the command as well, which decides what to do with it. An exception here could come
+    # between the end of the command and the look at its status, which then is lost.
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before):
+        return process.wait()
+    signal.signal(signal.SIGINT, _leave_it_to_the_command)
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave_it_to_the_command(number: int, _: FrameType | None) -> None:
+    """Do nothing."""
 
 
 def _leave(number: int, _: FrameType | None) -> None:
