@@ -254,3 +254,21 @@ def test_servers_do_not_outlive_an_owner_that_forgets_to_stop_them(own_root, ser
 
     wait_until(lambda: not listens(int(done.stdout)), what="Valkey to stop", seconds=15)
     wait_until(lambda: run_folders(services_tmp) == [], what="the folder to go", seconds=15)
+
+
+def test_ctrl_c_while_servers_begin_leaves_nothing(own_root, services_tmp, monkeypatch):
+    """The first is on its way when the second is told to begin."""
+    begin = startup.Startup.begin
+
+    def beginning(self):
+        if self.name == "redis":
+            wait_until(lambda: run_folders(services_tmp), what="the folder of the first")
+            raise KeyboardInterrupt
+        begin(self)
+
+    monkeypatch.setattr(startup.Startup, "begin", beginning)
+
+    for way in (services.launch, services.start):
+        with pytest.raises(KeyboardInterrupt):
+            way(["postgres", "redis"])
+        assert run_folders(services_tmp) == []

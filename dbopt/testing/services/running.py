@@ -68,6 +68,11 @@ class Running:
             found[ALLOW_WIPE] = "1"
         return found
 
+    def begin(self) -> None:
+        """Begin to start all servers, side by side. Whoever calls this is who stops them when it is interrupted."""
+        for startup in self._startups.values():
+            startup.begin()
+
     def stop(self) -> None:
         """Stop all servers of our own at once and remove their data. May be called twice, and while they start."""
         for startup in self._startups.values():
@@ -104,6 +109,19 @@ def launch(
         ConfigurationError: the environment names a server for tests that is not empty.
         ServerStartError: the temporary folder cannot be used.
     """
+    running = _prepared(names, neo4j_password=neo4j_password, report=report, progress=progress)
+    try:
+        running.begin()
+    except BaseException:
+        running.stop()
+        raise
+    return running
+
+
+def _prepared(
+    names: Iterable[str], *, neo4j_password: str | None, report: Report | None, progress: Report | None = None
+) -> Running:
+    """Return servers of which nothing runs yet: who is interrupted while they begin has what to stop."""
     chosen = known(names)
     outside = {name: _outside(name) for name in chosen}
     options = Options(
@@ -119,8 +137,9 @@ def start(names: Iterable[str], *, neo4j_password: str | None = None, report: Re
     Raises:
         ServerStartError: one of them cannot be had; the others are stopped again.
     """
-    running = launch(names, neo4j_password=neo4j_password, report=report)
+    running = _prepared(names, neo4j_password=neo4j_password, report=report)
     try:
+        running.begin()
         _await_all(running)
     except BaseException:
         running.stop()

@@ -35,7 +35,7 @@ class Options:
 
 
 class Startup:
-    """A server that is starting in a thread of its own."""
+    """A server with a port, which starts in a thread of its own once it is told to."""
 
     def __init__(self, name: str, options: Options, *, outside: Server | ServerStartError | None = None) -> None:
         self.name = name
@@ -48,6 +48,10 @@ class Startup:
         if outside is None:
             self._port = Port()
             self._thread = threading.Thread(target=self._bring_up, name=f"dbopt-{name}", daemon=True)
+
+    def begin(self) -> None:
+        """Begin to start the server, if it is one of ours. Call once."""
+        if self._port is not None:
             self._thread.start()
 
     @property
@@ -91,7 +95,8 @@ class Startup:
         """Wait until the server is gone. Call `end` first."""
         if self._port is None:
             return
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._lifetime.wait()
         self._port.release()
         if self._container is not None:
