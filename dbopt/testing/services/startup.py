@@ -45,9 +45,11 @@ class Startup:
         self._server = outside if isinstance(outside, Server) else None
         self._error: DboptError | None = outside if isinstance(outside, ServerStartError) else None
         self._port: Port | None = None
+        # Not the thread's own word: Python 3.11 takes a thread for ended whose join() was interrupted by Ctrl-C.
+        self._over = threading.Event()
         if outside is None:
             self._port = Port()
-            self._thread = threading.Thread(target=self._bring_up, name=f"dbopt-{name}", daemon=True)
+            self._thread = threading.Thread(target=self._work, name=f"dbopt-{name}", daemon=True)
 
     def begin(self) -> None:
         """Begin to start the server, if it is one of ours. Call once."""
@@ -57,7 +59,7 @@ class Startup:
     @property
     def is_done(self) -> bool:
         """Whether `server` returns or raises without waiting."""
-        return self._port is None or not self._thread.is_alive()
+        return self._port is None or self._over.is_set()
 
     @property
     def is_ours(self) -> bool:
@@ -71,9 +73,9 @@ class Startup:
             ServerStartError: it cannot be had; the message says why, and the ways to get one.
         """
         if self._port is not None:
-            while self._thread.is_alive():
-                # With a timeout, because a plain join keeps Ctrl-C waiting.
-                self._thread.join(0.2)
+            # With a timeout, because a plain wait keeps Ctrl-C waiting.
+            while not self._over.wait(0.2):
+                pass
         if self._server is None:
             raise ServerStartError(str(self._error)) from self._error
         return self._server
@@ -96,7 +98,7 @@ class Startup:
         if self._port is None:
             return
         if self._thread.ident is not None:
-            self._thread.join()
+            self._over.wait()
         self._lifetime.wait()
         self._port.release()
         if self._container is not None:
@@ -105,6 +107,12 @@ class Startup:
     def _login(self) -> dict[str, str]:
         password = self._options.neo4j_password
         return {"user": neo4j_server.USER, "password": password} if self.name == "neo4j" and password else {}
+
+    def _work(self) -> None:
+        try:
+            self._bring_up()
+        finally:
+            self._over.set()
 
     def _bring_up(self) -> None:
         began = time.monotonic()
