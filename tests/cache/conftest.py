@@ -38,6 +38,12 @@ def valkey():
     client.close()
 
 
+def connected(valkey):
+    """The connections to this run's database, as CLIENT LIST tells; other databases have test runs of their own."""
+    own = str(valkey.connection_pool.connection_kwargs.get("db", 0))
+    return [found for found in valkey.client_list() if found["db"] == own]
+
+
 @pytest.fixture(autouse=True)
 def empty_cache(valkey):
     """No value, no token, no count, no debt, and no function that knows already what it reads."""

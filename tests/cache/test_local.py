@@ -19,7 +19,7 @@ from dbopt.cache import cached_query, statistics
 from dbopt.cache.server import local, servers, trackers
 from dbopt.cache.server.exchange import CacheServer, Look
 from dbopt.conf import dbopt_settings
-from tests.cache.conftest import DEADLINE, wait_until
+from tests.cache.conftest import DEADLINE, connected, wait_until
 from tests.cache.valkeys import OwnValkey, Proxy
 from tests.testapp.models import Author, Book
 
@@ -153,7 +153,7 @@ def value_key(name="1"):
 
 
 def tracking(client):
-    return [found["id"] for found in client.client_list() if "t" in found["flags"]]
+    return [found["id"] for found in connected(client) if "t" in found["flags"]]
 
 
 def test_hit_of_the_copy_asks_nobody(ada, queries, commands, outcomes):
