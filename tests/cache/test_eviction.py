@@ -128,17 +128,6 @@ def test_key_of_another_type_is_a_miss(ada, valkey):
     assert shop.names() == ["Ada"]
 
 
-def test_forgotten_script_is_sent_again(ada, valkey, outcomes):
-    shop.names()
-    valkey.script_flush()
-    valkey.delete(*value_keys(valkey))
-
-    shop.names()
-    shop.names()
-
-    assert outcomes(shop.names)["hits"] == 1
-
-
 def test_late_store_does_not_replace_a_newer_value(ada, gate, threads, elsewhere, outcomes, valkey):
     reader = threads(shop.names_slowly)
     gate.wait_for_visitor()

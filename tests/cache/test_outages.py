@@ -309,3 +309,14 @@ def test_thread_that_is_interrupted_leaves_no_answer_behind(own_valkey, monkeypa
             server.look("dbopt:v:{_}:a", [])
 
     assert server.look("dbopt:v:{_}:b", []).data == b"of b"
+
+
+def test_forgotten_script_is_sent_again(ada, own_valkey, outcomes):
+    shop.names()
+    own_valkey.client.script_flush()
+    own_valkey.client.delete(*own_valkey.client.scan_iter("*:v:*"))
+
+    shop.names()
+    shop.names()
+
+    assert outcomes(shop.names)["hits"] == 1
