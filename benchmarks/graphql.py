@@ -154,7 +154,7 @@ def tops(report):
     from django.db.models.functions import RowNumber
 
     from benchmarks.graphql_schemas import Link
-    from dbopt.graphql.top_rows import top_rows
+    from dbopt.graphql.loading.top_rows import top_rows
 
     keys = list(range(2000, 2100))
     newest = Link.objects.order_by("-created", "-id").only("kind", "weight", "source_id")

@@ -100,7 +100,7 @@ def loaders(report):
 
     from benchmarks.graphql_schemas import Entity, Link
     from dbopt.graphql import DataLoader, ModelLoader, SecondLevel
-    from dbopt.graphql.promises import held_queue, run_next_job
+    from dbopt.graphql.execution.promises import held_queue, run_next_job
 
     class EntityByPk(ModelLoader):
         model = Entity

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from dbopt.graphql.cache.fields import cached_field as cached_field
     from dbopt.graphql.cache.hints import cache_control as cache_control
     from dbopt.graphql.cache.second_level import SecondLevel as SecondLevel
-    from dbopt.graphql.connections import KeysetConnectionField as KeysetConnectionField
-    from dbopt.graphql.cypher_connections import CypherConnection as CypherConnection
-    from dbopt.graphql.cypher_loaders import CypherLoader as CypherLoader
-    from dbopt.graphql.executor import DboptExecutionContext as DboptExecutionContext
-    from dbopt.graphql.loaders import DataLoader as DataLoader
-    from dbopt.graphql.model_loaders import AggregateLoader as AggregateLoader
-    from dbopt.graphql.model_loaders import ModelLoader as ModelLoader
-    from dbopt.graphql.model_loaders import RelatedLoader as RelatedLoader
-    from dbopt.graphql.registry import clear_loaders as clear_loaders
-    from dbopt.graphql.relations import optimize as optimize
-    from dbopt.graphql.resolvers import batch as batch
-    from dbopt.graphql.resolvers import requires as requires
+    from dbopt.graphql.execution.executor import DboptExecutionContext as DboptExecutionContext
+    from dbopt.graphql.execution.registry import clear_loaders as clear_loaders
+    from dbopt.graphql.execution.resolvers import batch as batch
+    from dbopt.graphql.execution.resolvers import requires as requires
+    from dbopt.graphql.loading.cypher_loaders import CypherLoader as CypherLoader
+    from dbopt.graphql.loading.loaders import DataLoader as DataLoader
+    from dbopt.graphql.loading.model_loaders import AggregateLoader as AggregateLoader
+    from dbopt.graphql.loading.model_loaders import ModelLoader as ModelLoader
+    from dbopt.graphql.loading.model_loaders import RelatedLoader as RelatedLoader
+    from dbopt.graphql.pages.connections import KeysetConnectionField as KeysetConnectionField
+    from dbopt.graphql.pages.cypher_connections import CypherConnection as CypherConnection
+    from dbopt.graphql.relations.optimizer import optimize as optimize
     from dbopt.graphql.views import GraphQLView as GraphQLView
 
 __all__ = [
@@ -51,23 +51,23 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
-        "AggregateLoader": "model_loaders",
+        "AggregateLoader": "loading.model_loaders",
         "AsyncGraphQLView": "async_views",
-        "CypherConnection": "cypher_connections",
-        "CypherLoader": "cypher_loaders",
-        "DataLoader": "loaders",
-        "DboptExecutionContext": "executor",
+        "CypherConnection": "pages.cypher_connections",
+        "CypherLoader": "loading.cypher_loaders",
+        "DataLoader": "loading.loaders",
+        "DboptExecutionContext": "execution.executor",
         "GraphQLView": "views",
-        "KeysetConnectionField": "connections",
-        "ModelLoader": "model_loaders",
-        "RelatedLoader": "model_loaders",
+        "KeysetConnectionField": "pages.connections",
+        "ModelLoader": "loading.model_loaders",
+        "RelatedLoader": "loading.model_loaders",
         "SecondLevel": "cache.second_level",
-        "batch": "resolvers",
+        "batch": "execution.resolvers",
         "cache_control": "cache.hints",
         "cached_field": "cache.fields",
-        "clear_loaders": "registry",
-        "optimize": "relations",
-        "requires": "resolvers",
+        "clear_loaders": "execution.registry",
+        "optimize": "relations.optimizer",
+        "requires": "execution.resolvers",
     },
     extra="graphql",
 )

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 
-from dbopt.graphql.awaitables import Outcome, close, outcomes
-from dbopt.graphql.deadlines import Deadline, TimedExecutionContext, TimedRun, time_limit
-from dbopt.graphql.promises import hold_again
+from dbopt.graphql.execution.awaitables import Outcome, close, outcomes
+from dbopt.graphql.execution.deadlines import Deadline, TimedExecutionContext, TimedRun, time_limit
+from dbopt.graphql.execution.promises import hold_again
 from dbopt.graphql.views import GraphQLView
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from graphql import ExecutionContext, FieldNode, GraphQLObjectType
 
-    from dbopt.graphql.batches import Cell, FieldColumn
+    from dbopt.graphql.execution.batches import Cell, FieldColumn
 
 
 class AwaitingRun(TimedRun):

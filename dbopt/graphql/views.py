@@ -25,17 +25,17 @@ from graphql import (
 )
 
 from dbopt.conf import dbopt_settings
-from dbopt.graphql import limits, persisted
 from dbopt.graphql.cache import responses
 from dbopt.graphql.cache.observations import observing
 from dbopt.graphql.cache.operations import Question
-from dbopt.graphql.deadlines import TimedExecutionContext, time_limit
-from dbopt.graphql.documents import PreparedDocument, documents_of, rules_of
 from dbopt.graphql.encoding import encode
 from dbopt.graphql.errors import error_code, with_code, without_suggestions
-from dbopt.graphql.promises import drop_leftovers
-from dbopt.graphql.registry import clear_registry
+from dbopt.graphql.execution.deadlines import TimedExecutionContext, time_limit
+from dbopt.graphql.execution.promises import drop_leftovers
+from dbopt.graphql.execution.registry import clear_registry
 from dbopt.graphql.reports import reported
+from dbopt.graphql.safety import limits, persisted
+from dbopt.graphql.safety.documents import PreparedDocument, documents_of, rules_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

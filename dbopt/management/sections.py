@@ -38,8 +38,8 @@ def graphql(scope: Scope) -> Iterable[CheckMessage]:
     """Read the schemas and the source of their resolvers."""
     if find_spec("graphene_django") is None:
         return []
-    from dbopt.graphql.audit import audit
-    from dbopt.graphql.served import schema_at, served_schemas
+    from dbopt.graphql.audit.findings import audit
+    from dbopt.graphql.audit.served import schema_at, served_schemas
 
     schemas = served_schemas() if scope.schema is None else [schema_at(scope.schema)]
     declared = dbopt_settings.cache.function_writes

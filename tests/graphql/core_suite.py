@@ -9,7 +9,7 @@ from pathlib import Path
 import graphql  # noqa: F401  # loads the module below
 from django.conf import settings
 
-from dbopt.graphql.executor import DboptExecutionContext
+from dbopt.graphql.execution.executor import DboptExecutionContext
 
 settings.configure()
 

@@ -23,7 +23,7 @@ from graphql import (
 from promise import Promise
 from promise.dataloader import DataLoader as StockLoader
 
-from dbopt.graphql.loaders import DataLoader
+from dbopt.graphql.loading.loaders import DataLoader
 
 SCALARS = {
     "String": GraphQLString,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphql import build_schema, execute, parse
 
-from dbopt.graphql.executor import DboptExecutionContext
+from dbopt.graphql.execution.executor import DboptExecutionContext
 
 
 def run(schema, text, *, root=None, context=None, resolvers=None, **options):

@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 from django.db import connection
 
-from dbopt.graphql.deadlines import _watchdog
+from dbopt.graphql.execution.deadlines import _watchdog
 from tests.graphql import async_project as project
 from tests.graphql.async_project import Gates, by_asgi, by_wsgi
 from tests.graphql.posting import errors_of

@@ -18,7 +18,7 @@ from graphene_django.registry import Registry
 from dbopt.cache import invalidate, writes
 from dbopt.conf import GraphQLSettings
 from dbopt.graphql import DataLoader, KeysetConnectionField, RelatedLoader, batch, optimize
-from dbopt.graphql.audit import audit
+from dbopt.graphql.audit.findings import audit
 from dbopt.neo4j import graph
 from tests.testapp.models import Author, Book, Note, Publisher, Tag
 

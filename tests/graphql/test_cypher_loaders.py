@@ -8,7 +8,7 @@ import pytest
 
 from dbopt.exceptions import GraphQueryError
 from dbopt.graphql import CypherLoader
-from dbopt.graphql.promises import held_queue, run_next_job
+from dbopt.graphql.execution.promises import held_queue, run_next_job
 from dbopt.neo4j import graph
 from dbopt.signals import cypher_executed
 from dbopt.tenancy import tenant_context

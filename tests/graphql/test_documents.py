@@ -12,7 +12,7 @@ from django.test import override_settings
 from graphql import ASTValidationRule, GraphQLError, build_schema, specified_rules
 
 from dbopt.conf import GraphQLSettings
-from dbopt.graphql.documents import Documents, TextCache, documents_of, rules_of
+from dbopt.graphql.safety.documents import Documents, TextCache, documents_of, rules_of
 
 OPTIONS = GraphQLSettings()
 SCHEMA = build_schema("type Query { a: Int b(first: Int): [Query] name: String }")

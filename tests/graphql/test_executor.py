@@ -14,8 +14,8 @@ from promise import Promise
 from promise.promise import async_instance
 
 from dbopt.exceptions import InvalidCursorError, PageSizeError, TenantRequiredError
-from dbopt.graphql.executor import DboptExecutionContext
-from dbopt.graphql.loaders import DataLoader
+from dbopt.graphql.execution.executor import DboptExecutionContext
+from dbopt.graphql.loading.loaders import DataLoader
 from tests.graphql.running import messages, run
 from tests.testapp.models import Tag
 

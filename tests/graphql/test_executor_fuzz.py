@@ -9,7 +9,7 @@ import random
 import pytest
 from graphql import execute, parse
 
-from dbopt.graphql.executor import DboptExecutionContext
+from dbopt.graphql.execution.executor import DboptExecutionContext
 from tests.graphql.fuzzing import Answers, StockTableLoader, build_schema, document, shapes
 
 SEED = os.environ.get("DBOPT_TEST_FUZZ_SEED", "17")

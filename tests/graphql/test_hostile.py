@@ -10,7 +10,7 @@ from graphene_django.views import GraphQLView as StockView
 
 from benchmarks.graphql_hostile import DOCUMENTS, UNREMEMBERED, build_schema
 from dbopt.graphql import GraphQLView
-from dbopt.graphql.tokens import tokens_of
+from dbopt.graphql.safety.tokens import tokens_of
 from tests.graphql.posting import ask, calls_during, errors_of
 
 SCHEMA = build_schema()

@@ -8,10 +8,10 @@ import pytest
 from graphql import build_schema, get_operation_ast, parse
 
 from dbopt.conf import GraphQLSettings
-from dbopt.graphql.costs import cost_of
-from dbopt.graphql.limits import LimitExceededError, check_text, checked_measure
-from dbopt.graphql.measures import measure
-from dbopt.graphql.tokens import count, endless_string, tokens_of
+from dbopt.graphql.safety.costs import cost_of
+from dbopt.graphql.safety.limits import LimitExceededError, check_text, checked_measure
+from dbopt.graphql.safety.measures import measure
+from dbopt.graphql.safety.tokens import count, endless_string, tokens_of
 from tests.graphql.posting import calls_during
 
 OPTIONS = GraphQLSettings()

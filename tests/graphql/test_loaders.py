@@ -10,8 +10,8 @@ from django.test import RequestFactory
 from promise import Promise
 
 from dbopt.exceptions import LoaderContractError
-from dbopt.graphql.loaders import DataLoader
-from dbopt.graphql.promises import held_queue, run_next_job
+from dbopt.graphql.execution.promises import held_queue, run_next_job
+from dbopt.graphql.loading.loaders import DataLoader
 from dbopt.signals import batch_loaded
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.graphql.running import messages, run

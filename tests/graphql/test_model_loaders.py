@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from dbopt.graphql import ModelLoader, RelatedLoader
-from dbopt.graphql.promises import held_queue, run_next_job
+from dbopt.graphql.execution.promises import held_queue, run_next_job
 from tests.testapp.models import Author, Book, Profile, Shop, Tag
 
 pytestmark = pytest.mark.django_db

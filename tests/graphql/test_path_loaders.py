@@ -12,8 +12,8 @@ from graphene_django import DjangoListField, DjangoObjectType
 from graphene_django.registry import Registry
 
 from dbopt.graphql import AggregateLoader, DboptExecutionContext, RelatedLoader, optimize
-from dbopt.graphql.promises import held_queue, run_next_job
-from dbopt.graphql.top_rows import top_rows
+from dbopt.graphql.execution.promises import held_queue, run_next_job
+from dbopt.graphql.loading.top_rows import top_rows
 from tests.testapp.models import Author, Book, Note, Publisher, Tag
 
 pytestmark = pytest.mark.django_db

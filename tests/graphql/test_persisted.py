@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import GraphQLView
-from dbopt.graphql.persisted import PersistedDocuments, listed_documents, stored_documents
+from dbopt.graphql.safety.persisted import PersistedDocuments, listed_documents, stored_documents
 from tests.graphql.posting import ask, errors_of
 
 

@@ -17,7 +17,7 @@ from graphql import parse
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import DboptExecutionContext, ModelLoader, optimize, requires
-from dbopt.graphql.projection import projector_of
+from dbopt.graphql.loading.projection import projector_of
 from tests.graphql.test_relations import ask, build, fill
 from tests.testapp.models import Author, Book, Publisher, Shop, Tag
 

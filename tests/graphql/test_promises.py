@@ -11,9 +11,10 @@ from promise.dataloader import DataLoader as StockLoader
 from promise.promise import async_instance
 
 from dbopt.exceptions import ConfigurationError
-from dbopt.graphql import GraphQLView, promises
-from dbopt.graphql.loaders import DataLoader
-from dbopt.graphql.promises import LoaderPromise, held_queue, reset_thread_state, run_next_job, self_test
+from dbopt.graphql import GraphQLView
+from dbopt.graphql.execution import promises
+from dbopt.graphql.execution.promises import LoaderPromise, held_queue, reset_thread_state, run_next_job, self_test
+from dbopt.graphql.loading.loaders import DataLoader
 from tests.graphql.running import run
 
 
@@ -291,7 +292,7 @@ def test_rejection_that_nobody_handles_is_logged_without_its_message(caplog):
         Fails(info.context).load(2).catch(lambda error: None)
         return 1
 
-    with caplog.at_level("DEBUG", "dbopt.graphql.promises"):
+    with caplog.at_level("DEBUG", "dbopt.graphql.execution.promises"):
         result = run("type Query { a: Int }", "{ a }", resolvers={"Query.a": a})
 
     assert result.errors is None

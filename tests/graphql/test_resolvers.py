@@ -7,7 +7,7 @@ import pytest
 from graphql import GraphQLError
 
 from dbopt.graphql import DboptExecutionContext, batch, requires
-from dbopt.graphql.loaders import DataLoader
+from dbopt.graphql.loading.loaders import DataLoader
 
 calls = []
 

@@ -17,8 +17,8 @@ from graphql import ExecutionContext, get_introspection_query
 
 from dbopt.conf import GraphQLSettings, dbopt_settings
 from dbopt.graphql import GraphQLView
-from dbopt.graphql.documents import documents_of
 from dbopt.graphql.encoding import encode
+from dbopt.graphql.safety.documents import documents_of
 from tests.graphql.posting import ask, errors_of
 from tests.testapp.models import Author
 

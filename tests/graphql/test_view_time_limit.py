@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from dbopt.exceptions import OperationTimeoutError
 from dbopt.graphql import GraphQLView
-from dbopt.graphql.deadlines import Deadline, Watchdog, _current, _watchdog, time_limit
+from dbopt.graphql.execution.deadlines import Deadline, Watchdog, _current, _watchdog, time_limit
 from tests.graphql.posting import ask, errors_of
 from tests.testapp.models import Author
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbopt.graphql.promises import held_queue, run_next_job
+from dbopt.graphql.execution.promises import held_queue, run_next_job
 from dbopt.intelgraph.loaders import (
     EntityByIdLoader,
     InvestigationByIdLoader,

@@ -14,12 +14,12 @@ from dbopt.cache.functions.decorator import evaluated
 from dbopt.cache.functions.specs import Options
 from dbopt.cache.names.keys import digest, encode_argument
 from dbopt.exceptions import ConfigurationError, UncacheableArgumentError
-from dbopt.graphql.batches import LazyInfo
 from dbopt.graphql.cache.hints import Scope, checked_scope, declared_fields
 from dbopt.graphql.cache.identities import Identity
 from dbopt.graphql.cache.scoped import ScopedCall, ScopedSpec
 from dbopt.graphql.cache.telling import OTHER, plain
 from dbopt.graphql.cache.watching import Watch, watching
+from dbopt.graphql.execution.batches import LazyInfo
 
 if TYPE_CHECKING:
     from graphql.pyutils import Path

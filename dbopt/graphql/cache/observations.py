@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from dbopt.cache.names.tokens import own_tag
 from dbopt.cache.observation.recordings import depend_all
 from dbopt.graphql.cache.watching import Watch, watching
-from dbopt.graphql.executor import DboptExecutionContext
-from dbopt.graphql.runs import Run
+from dbopt.graphql.execution.executor import DboptExecutionContext
+from dbopt.graphql.execution.runs import Run
 from dbopt.signals import cypher_executed
 
 if TYPE_CHECKING:
     from graphql import ExecutionContext, FieldNode, GraphQLObjectType
 
-    from dbopt.graphql.batches import Batch
     from dbopt.graphql.cache.hints import SchemaHints
-    from dbopt.graphql.plans import FieldPlan
+    from dbopt.graphql.execution.batches import Batch
+    from dbopt.graphql.execution.plans import FieldPlan
 
 
 class Observation:

@@ -29,8 +29,8 @@ from dbopt.cache.names.keys import digest, encode_argument
 from dbopt.conf import dbopt_settings
 from dbopt.graphql.cache.hints import SchemaHints, Scope, hints_of
 from dbopt.graphql.cache.scoped import ScopedSpec, placed
-from dbopt.graphql.documents import TextCache
-from dbopt.graphql.selections import Selections
+from dbopt.graphql.execution.selections import Selections
+from dbopt.graphql.safety.documents import TextCache
 
 logger = logging.getLogger(__name__)
 

@@ -29,11 +29,11 @@ from dbopt.graphql.cache.hints import Scope, checked_scope
 from dbopt.graphql.cache.identities import Identity
 from dbopt.graphql.cache.scoped import ScopedSpec
 from dbopt.graphql.cache.watching import Watch, watching
-from dbopt.graphql.loaders import aligned
-from dbopt.graphql.model_loaders import ModelLoader, RowLoader
+from dbopt.graphql.loading.loaders import aligned
+from dbopt.graphql.loading.model_loaders import ModelLoader, RowLoader
 
 if TYPE_CHECKING:
-    from dbopt.graphql.loaders import DataLoader
+    from dbopt.graphql.loading.loaders import DataLoader
 
 _ABSENT: Any = object()
 

@@ -120,8 +120,8 @@ def _connect(alias: str) -> None:
 
 def _traced(path: str, options: dict[str, Any]) -> Iterable[CheckMessage]:
     require_extra("graphene_django", "graphql")
-    from dbopt.graphql.questions import Question, findings_of
-    from dbopt.graphql.served import schema_at, served_schemas
+    from dbopt.graphql.audit.questions import Question, findings_of
+    from dbopt.graphql.audit.served import schema_at, served_schemas
 
     schemas = served_schemas() if options["schema"] is None else [schema_at(options["schema"])]
     if len(schemas) != 1:

@@ -15,8 +15,8 @@ from promise import Promise
 from dbopt.cache import bypass, cached_query, counters, invalidate
 from dbopt.exceptions import ConfigurationError, LoaderContractError
 from dbopt.graphql import DataLoader, ModelLoader, SecondLevel, clear_loaders
-from dbopt.graphql.promises import held_queue, run_next_job
-from dbopt.graphql.registry import clear_registry
+from dbopt.graphql.execution.promises import held_queue, run_next_job
+from dbopt.graphql.execution.registry import clear_registry
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.testapp.models import Author, Book, Cafe, Shop
 

@@ -1,0 +1,1 @@
+"""`optimize`: loaders behind a schema's relations and nodes."""

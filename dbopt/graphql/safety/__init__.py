@@ -1,0 +1,1 @@
+"""What an operation may be: limits, costs, documents that are remembered or allowed."""
