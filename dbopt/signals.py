@@ -58,6 +58,11 @@ def observe(signal: Signal, observer: Observer) -> None:
         _observers[signal] = (*known, observer)
 
 
+def is_heard(signal: Signal) -> bool:
+    """Say whether anybody listens: for facts that take work to find."""
+    return bool(signal.receivers or signal in _observers)
+
+
 def announce(signal: Signal, *, sender: object, **facts: Any) -> None:
     """Tell whoever listens; never raises, and costs next to nothing unheard."""
     for observer in _observers.get(signal, ()):

@@ -9,9 +9,19 @@ from django.core.signals import request_finished
 from dbopt.conf import dbopt_settings
 from dbopt.metrics.registry import families
 from dbopt.metrics.samples import prepare_for_forks, sample_now_and_then
-from dbopt.metrics.series import graph_children, loader_label, prefix_children, query_children
+from dbopt.metrics.series import graph_children, loader_label, prefix_children, query_children, route_label
 from dbopt.monitoring import tracker
-from dbopt.signals import batch_loaded, cache_invalidated, cache_read, cypher_executed, observe
+from dbopt.monitoring.aggregate import NO_ROUTE
+from dbopt.monitoring.records import current_record
+from dbopt.signals import (
+    batch_loaded,
+    cache_invalidated,
+    cache_read,
+    cypher_executed,
+    loader_unbatched,
+    n_plus_one_found,
+    observe,
+)
 
 if TYPE_CHECKING:
     from dbopt.monitoring.aggregate import Observation
@@ -27,6 +37,8 @@ def install() -> None:
     observe(cache_read, count_cache_read)
     observe(cache_invalidated, count_invalidation)
     observe(batch_loaded, count_batch)
+    observe(n_plus_one_found, count_repetition)
+    observe(loader_unbatched, count_unbatched)
     prepare_for_forks()
     request_finished.connect(sample_now_and_then, dispatch_uid=_UID)
 
@@ -73,3 +85,14 @@ def count_batch(*, loader: str, size: int, hits: int, **_: Any) -> None:
         made.batch_size.labels(name).observe(size)
     made.loads.labels(name, "miss").inc(size)
     made.loads.labels(name, "hit").inc(hits)
+
+
+def count_repetition(*, route: str, **_: Any) -> None:
+    """Count a statement that a request or task repeated."""
+    families().n_plus_one.labels("statement", route_label(route)).inc()
+
+
+def count_unbatched(**_: Any) -> None:
+    """Count a loader that was waited for one key at a time."""
+    record = current_record()
+    families().n_plus_one.labels("loader", route_label(record.route if record else NO_ROUTE)).inc()

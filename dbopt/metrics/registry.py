@@ -42,6 +42,7 @@ class Families:
     cache_invalidations: Counter
     batch_size: Histogram
     loads: Counter
+    n_plus_one: Counter
     internal_errors: Counter
 
 
@@ -91,6 +92,11 @@ def _make() -> Families:
         ),
         batch_size=Histogram("dataloader_batch_size", "Keys of a loader's batch.", ["loader"], buckets=_KEYS),
         loads=Counter("dataloader_loads_total", "Keys asked of a loader.", ["loader", "result"]),
+        n_plus_one=Counter(
+            "dbopt_n_plus_one_total",
+            "Statements that a request repeated, and loaders that it waited for one key at a time.",
+            ["kind", "route"],
+        ),
         internal_errors=Counter("dbopt_internal_errors_total", "Failures of watching; the work itself went on."),
     )
 

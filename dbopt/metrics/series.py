@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 MAX_PREFIXES = 50
 MAX_LOADERS = 200
+MAX_ROUTES = 200
 _prefixes = CappedNames(MAX_PREFIXES)
 _loaders = CappedNames(MAX_LOADERS)
+_routes = CappedNames(MAX_ROUTES)
 
 
 class QueryChildren(NamedTuple):
@@ -85,3 +87,8 @@ def prefix_children(prefix: str) -> CacheChildren:
 def loader_label(name: str) -> str:
     """Return a loader's label; those beyond ``MAX_LOADERS`` share one."""
     return _loaders.admit(name)
+
+
+def route_label(route: str) -> str:
+    """Return a route's label; those beyond ``MAX_ROUTES`` share one."""
+    return _routes.admit(route)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from dbopt.signals import announce, n_plus_one_found
+from dbopt.signals import announce, is_heard, n_plus_one_found
 
 if TYPE_CHECKING:
     from dbopt.monitoring.records import RequestRecord
@@ -43,7 +43,7 @@ def repetitions(record: RequestRecord) -> list[Repetition]:
 
 def announce_repetitions(record: RequestRecord) -> None:
     """Tell each statement that a request repeated; costs nothing unheard."""
-    if n_plus_one_found.receivers:
+    if is_heard(n_plus_one_found):
         for found in repetitions(record):
             announce(n_plus_one_found, sender=type(record), route=record.route, **asdict(found))
 

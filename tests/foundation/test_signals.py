@@ -8,7 +8,7 @@ import pytest
 from django.dispatch import Signal
 
 from dbopt import signals
-from dbopt.signals import announce, observe
+from dbopt.signals import announce, is_heard, observe
 
 NAMES = {
     "query_executed", "cypher_executed", "cache_read", "cache_invalidated", "batch_loaded", "pool_event",
@@ -66,6 +66,14 @@ def test_an_unheard_signal_is_not_sent(monkeypatch):
     monkeypatch.setattr(unheard, "send_robust", lambda **facts: pytest.fail("sent"))
 
     announce(unheard, sender=None, name="films")
+
+
+def test_signal_is_heard_by_receivers_and_by_observers(listen):
+    unheard, received, observed = Signal(), Signal(), Signal()
+    listen(received, print)
+    observe(observed, print)
+
+    assert [is_heard(signal) for signal in (unheard, received, observed)] == [False, True, True]
 
 
 def test_observers_are_called_before_receivers_once_each(listen):

@@ -43,3 +43,4 @@ def free_names(monkeypatch):
     """There are names for all: tests elsewhere use more prefixes and loaders than a project may."""
     monkeypatch.setattr(series, "_prefixes", CappedNames(10_000))
     monkeypatch.setattr(series, "_loaders", CappedNames(10_000))
+    monkeypatch.setattr(series, "_routes", CappedNames(10_000))

@@ -13,16 +13,23 @@ from django.db.utils import ProgrammingError
 from django.test import AsyncClient, Client, override_settings
 from psycopg import sql
 
-from dbopt.metrics import receivers, samples
+from dbopt.graphql import DataLoader
+from dbopt.graphql.execution.promises import held_queue
+from dbopt.metrics import receivers, samples, series
 from dbopt.metrics.names import CappedNames
 from dbopt.metrics.registry import OPERATIONS
-from dbopt.monitoring import tracker
-from dbopt.signals import announce, batch_loaded, cache_invalidated, cache_read, cypher_executed
+from dbopt.monitoring import track_request, tracker
+from dbopt.signals import announce, batch_loaded, cache_invalidated, cache_read, cypher_executed, n_plus_one_found
 from tests.metrics.conftest import MIDDLEWARE, TOKEN, samples_of
 from tests.testapp.models import Author
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).parents[2]
+
+
+class Doubles(DataLoader):
+    def batch_load(self, keys):
+        return [2 * key for key in keys]
 
 
 def test_statement_is_in_histogram_and_counters(scrape):
@@ -122,6 +129,50 @@ def test_loaders_show_batches_and_hits(scrape):
     assert value("dataloader_loads_total", loader="AtlasById", result="miss") == 30
     assert value("dataloader_loads_total", loader="AtlasById", result="hit") == 30
     assert value("dataloader_cache_hit_rate", loader="AtlasById") == 0.5
+
+
+@pytest.mark.parametrize(("times", "found"), [(4, None), (5, 1), (50, 1)])
+def test_request_that_repeats_a_statement_is_counted_once_by_its_route(scrape, times, found):
+    route = f"atlas/{times}/<int:pk>"
+
+    with track_request(route):
+        for pk in range(times):
+            Author.objects.filter(pk=pk).exists()
+
+    assert scrape()("dbopt_n_plus_one_total", kind="statement", route=route) == found
+
+
+@pytest.mark.parametrize(("times", "found"), [(4, None), (5, 1), (50, 1)])
+def test_loader_that_does_not_batch_is_counted_once_by_its_route(scrape, times, found):
+    route = f"graphql/{times}"
+
+    with track_request(route), held_queue():
+        assert [Doubles({}).load(key).get() for key in range(times)] == [2 * key for key in range(times)]
+
+    assert scrape()("dbopt_n_plus_one_total", kind="loader", route=route) == found
+    assert scrape()("dbopt_n_plus_one_total", kind="statement", route=route) is None
+
+
+def test_loader_outside_a_request_has_no_route(scrape):
+    before = scrape()("dbopt_n_plus_one_total", kind="loader", route="-") or 0
+
+    with held_queue():
+        for key in range(5):
+            Doubles({}).load(key).get()
+
+    assert scrape()("dbopt_n_plus_one_total", kind="loader", route="-") == before + 1
+
+
+def test_routes_beyond_the_cap_are_one(scrape, monkeypatch):
+    monkeypatch.setattr(series, "_routes", CappedNames(1))
+    for route in ("capped/a", "capped/b", "capped/c"):
+        announce(n_plus_one_found, sender=None, route=route, fingerprint="f", count=9, seconds=1.0, origin=None)
+
+    value = scrape()
+
+    assert value("dbopt_n_plus_one_total", kind="statement", route="capped/a") == 1
+    assert value("dbopt_n_plus_one_total", kind="statement", route="capped/b") is None
+    assert value("dbopt_n_plus_one_total", kind="statement", route="other") >= 2
 
 
 def test_cypher_is_counted_by_database(scrape):
