@@ -30,6 +30,7 @@ from dbopt.graphql.cache.observations import observing
 from dbopt.graphql.cache.operations import Question
 from dbopt.graphql.encoding import encode
 from dbopt.graphql.errors import error_code, with_code, without_suggestions
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.graphql.execution.deadlines import TimedExecutionContext, time_limit
 from dbopt.graphql.execution.promises import drop_leftovers
 from dbopt.graphql.execution.registry import clear_registry
@@ -229,7 +230,7 @@ class GraphQLView(graphene_django.views.GraphQLView):
                     variable_values=asked.variables,
                     operation_name=asked.operation_name,
                     middleware=self.get_middleware(request),
-                    execution_context_class=observing(self.execution_context_class),
+                    **executed_by(observing(self.execution_context_class)),
                 )
                 # Upstream keeps what a failing mutation wrote; one that was stopped half-way is no one's intention.
                 if is_atomic and (getattr(request, MUTATION_ERRORS_FLAG, False) is True or _has_timed_out(result)):

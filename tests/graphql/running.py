@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphql import build_schema, execute, parse
 
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.graphql.execution.executor import DboptExecutionContext
 
 
@@ -19,7 +20,7 @@ def run(schema, text, *, root=None, context=None, resolvers=None, **options):
         parse(text),
         root_value=root,
         context_value={} if context is None else context,
-        execution_context_class=DboptExecutionContext,
+        **executed_by(DboptExecutionContext),
         **options,
     )
 

@@ -13,6 +13,7 @@ from graphene_django.registry import Registry
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import DboptExecutionContext, KeysetConnectionField, optimize
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.tenancy import require_tenant, tenant_context
 from tests.testapp.models import Author, Book, Tag
 
@@ -81,7 +82,7 @@ SCHEMA = optimize(graphene.Schema(query=Query))
 @pytest.fixture(params=["graphene", "dbopt"])
 def ask(request):
     """Return (data, errors as (message, code), statements)."""
-    options = {"execution_context_class": DboptExecutionContext} if request.param == "dbopt" else {}
+    options = executed_by(DboptExecutionContext) if request.param == "dbopt" else {}
 
     def execute(text, **variables):
         with CaptureQueriesContext(connection) as statements:

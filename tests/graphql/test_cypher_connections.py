@@ -10,6 +10,7 @@ import pytest
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import CypherConnection, DboptExecutionContext
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.neo4j import graph
 from dbopt.signals import cypher_executed
 from dbopt.tenancy import tenant_context
@@ -113,9 +114,7 @@ def ask(request):
         cypher_executed.connect(receive)
         try:
             with tenant_context(tenant):
-                result = SCHEMA.execute(
-                    text, context_value={}, variable_values=variables, execution_context_class=executor
-                )
+                result = SCHEMA.execute(text, context_value={}, variable_values=variables, **executed_by(executor))
         finally:
             cypher_executed.disconnect(receive)
         errors = [(error.message, (error.extensions or {}).get("code")) for error in result.errors or ()]

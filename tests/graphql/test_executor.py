@@ -14,6 +14,7 @@ from promise import Promise
 from promise.promise import async_instance
 
 from dbopt.exceptions import InvalidCursorError, PageSizeError, TenantRequiredError
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.graphql.execution.executor import DboptExecutionContext
 from dbopt.graphql.loading.loaders import DataLoader
 from tests.graphql.running import messages, run
@@ -121,7 +122,7 @@ def test_info_is_what_graphql_core_passes():
     text = parse("query Q($v: Int) { k: a(x: $v) }")
 
     for context_class in (None, DboptExecutionContext):
-        options = {"execution_context_class": context_class} if context_class else {}
+        options = executed_by(context_class) if context_class else {}
         execute(schema, text, root_value="r", context_value={"c": 1}, variable_values={"v": 3}, **options)
 
     (expected, arguments), (actual, same_arguments) = seen
@@ -505,7 +506,7 @@ def test_introspection_is_graphql_cores():
     text = parse(get_introspection_query())
 
     expected = execute(schema, text)
-    actual = execute(schema, text, execution_context_class=DboptExecutionContext)
+    actual = execute(schema, text, **executed_by(DboptExecutionContext))
 
     assert actual == expected
 
@@ -522,7 +523,7 @@ def test_any_context_will_do(make):
         info.context if hasattr(info.context, "__dict__") or isinstance(info.context, dict) else None
     ).load(1)
 
-    result = execute(schema, parse("{ a }"), context_value=context, execution_context_class=DboptExecutionContext)
+    result = execute(schema, parse("{ a }"), context_value=context, **executed_by(DboptExecutionContext))
 
     assert (result.data, result.errors) == ({"a": 2}, None)
 

@@ -9,6 +9,7 @@ import random
 import pytest
 from graphql import execute, parse
 
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.graphql.execution.executor import DboptExecutionContext
 from tests.graphql.fuzzing import Answers, StockTableLoader, build_schema, document, shapes
 
@@ -38,7 +39,7 @@ def run_schema(seed):
                 parsed,
                 variable_values=variables,
                 context_value={"table": answers.table, "stock": StockTableLoader(answers.table)},
-                execution_context_class=DboptExecutionContext,
+                **executed_by(DboptExecutionContext),
             )
             compare(actual, expected, told)
         results.append(expected)

@@ -14,6 +14,7 @@ from graphene_django.registry import Registry
 from dbopt.conf import dbopt_settings
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import DboptExecutionContext, GraphQLView, KeysetConnectionField, optimize
+from dbopt.graphql.execution.core_versions import executed_by
 from tests.graphql.posting import ask as post
 from tests.graphql.posting import errors_of
 from tests.testapp.models import Author, Book, Tag
@@ -102,7 +103,7 @@ def authors(db):
 
 
 def ask(schema, text, **options):
-    result = schema.execute(text, context_value={}, execution_context_class=DboptExecutionContext, **options)
+    result = schema.execute(text, context_value={}, **executed_by(DboptExecutionContext), **options)
     return result.data, [(error.message, error.path, error.extensions) for error in result.errors or ()]
 
 

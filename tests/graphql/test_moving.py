@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from graphene_django import registry
 
 from dbopt.graphql import DboptExecutionContext
+from dbopt.graphql.execution.core_versions import executed_by
 from tests.testapp.models import Author, Book, Publisher
 
 PAGE = Path(__file__).parents[2] / "docs/moving-graphql.md"
@@ -113,7 +114,7 @@ def ask(schema, text, **options):
 
 
 def ask_dbopt(schema, text):
-    return ask(schema, text, execution_context_class=DboptExecutionContext)
+    return ask(schema, text, **executed_by(DboptExecutionContext))
 
 
 @pytest.mark.parametrize("heading", FEWER)

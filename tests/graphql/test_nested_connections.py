@@ -15,6 +15,7 @@ from graphene_django.registry import Registry
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import DboptExecutionContext, KeysetConnectionField, optimize
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.pagination import declarations
 from dbopt.pagination.declarations import declared_orders
 from tests.testapp.models import Author, Book, Note, Publisher, Shop, Tag
@@ -71,9 +72,7 @@ SCHEMA = schema()
 def ask(text, *, of=None, executor=DboptExecutionContext, **variables):
     """Return (data, errors as (message, code), statements)."""
     with CaptureQueriesContext(connection) as captured:
-        result = (of or SCHEMA).execute(
-            text, context_value={}, variable_values=variables, execution_context_class=executor
-        )
+        result = (of or SCHEMA).execute(text, context_value={}, variable_values=variables, **executed_by(executor))
     errors = [(error.message, (error.extensions or {}).get("code")) for error in result.errors or ()]
     return result.data, errors, [query["sql"] for query in captured.captured_queries]
 
@@ -525,7 +524,7 @@ def test_middleware_leaves_the_pages_together(authors):
         result = SCHEMA.execute(
             "{ authors { books(first: 1) { nodes { title } } } }",
             context_value={},
-            execution_context_class=DboptExecutionContext,
+            **executed_by(DboptExecutionContext),
             middleware=[middleware],
         )
 

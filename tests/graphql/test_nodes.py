@@ -11,6 +11,7 @@ from graphene_django import DjangoObjectType
 from graphene_django.registry import Registry
 
 from dbopt.graphql import DboptExecutionContext, optimize
+from dbopt.graphql.execution.core_versions import executed_by
 from tests.testapp.models import Author, Book, Publisher, Shop, Tag
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +63,7 @@ SCHEMA = optimize(make())
 def ask(text, *, schema=SCHEMA, executor=DboptExecutionContext):
     """Return (data, messages, statements)."""
     with CaptureQueriesContext(connection) as captured:
-        result = schema.execute(text, context_value={}, execution_context_class=executor)
+        result = schema.execute(text, context_value={}, **executed_by(executor))
     return result.data, [error.message for error in result.errors or ()], [q["sql"] for q in captured.captured_queries]
 
 

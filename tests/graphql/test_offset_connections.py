@@ -14,6 +14,7 @@ from graphene_django.registry import Registry
 from graphql_relay import offset_to_cursor
 
 from dbopt.graphql import DboptExecutionContext, optimize
+from dbopt.graphql.execution.core_versions import executed_by
 from tests.testapp.models import Author, Book, Tag
 
 pytestmark = pytest.mark.django_db
@@ -70,7 +71,7 @@ def build(*, get_queryset=None, **parts):
 def ask(text, *, of=None, executor=DboptExecutionContext):
     """Return (data, messages, statements)."""
     with CaptureQueriesContext(connection) as captured:
-        result = (of or optimize(build())).execute(text, context_value={}, execution_context_class=executor)
+        result = (of or optimize(build())).execute(text, context_value={}, **executed_by(executor))
     return result.data, [error.message for error in result.errors or ()], [q["sql"] for q in captured.captured_queries]
 
 

@@ -11,6 +11,7 @@ from graphene_django import DjangoObjectType
 from graphene_django.registry import Registry
 
 from dbopt.graphql import DboptExecutionContext, KeysetConnectionField, optimize
+from dbopt.graphql.execution.core_versions import executed_by
 from tests.testapp.models import Author, Book, Publisher, Tag
 
 pytestmark = pytest.mark.django_db
@@ -85,7 +86,7 @@ def schema(authors, *, get_queryset=None, optimized=True):
 def ask(of, text, *, executor=DboptExecutionContext, **variables):
     """Return (data, messages, statements here, statements elsewhere)."""
     with CaptureQueriesContext(connections["default"]) as here, CaptureQueriesContext(connections[ALIAS]) as there:
-        result = of.execute(text, context_value={}, variable_values=variables, execution_context_class=executor)
+        result = of.execute(text, context_value={}, variable_values=variables, **executed_by(executor))
     return result.data, [error.message for error in result.errors or ()], len(here), len(there)
 
 

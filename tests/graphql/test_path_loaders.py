@@ -12,6 +12,7 @@ from graphene_django import DjangoListField, DjangoObjectType
 from graphene_django.registry import Registry
 
 from dbopt.graphql import AggregateLoader, DboptExecutionContext, RelatedLoader, optimize
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.graphql.execution.promises import held_queue, run_next_job
 from dbopt.graphql.loading.top_rows import top_rows
 from tests.testapp.models import Author, Book, Note, Publisher, Tag
@@ -244,7 +245,7 @@ def ask(schema, text):
     # Django keeps the content types it has seen: that is not counted here.
     ContentType.objects.get_for_models(Author, Tag, Book)
     with CaptureQueriesContext(connection) as captured:
-        result = schema.execute(text, context_value={}, execution_context_class=DboptExecutionContext)
+        result = schema.execute(text, context_value={}, **executed_by(DboptExecutionContext))
     return result, len(captured)
 
 
@@ -270,7 +271,7 @@ def test_relation_with_arguments_is_a_statement_for_each_set_of_them(authors):
     } }"""
 
     with CaptureQueriesContext(connection) as captured:
-        result = schema.execute(text, context_value={}, execution_context_class=DboptExecutionContext)
+        result = schema.execute(text, context_value={}, **executed_by(DboptExecutionContext))
 
     assert result.errors is None
     first = result.data["authors"][0]

@@ -17,6 +17,7 @@ from graphql import parse
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import DboptExecutionContext, ModelLoader, optimize, requires
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.graphql.loading.projection import projector_of
 from tests.graphql.test_relations import ask, build, fill
 from tests.testapp.models import Author, Book, Publisher, Shop, Tag
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.django_db
 def columns(schema, text):
     """Return (data, the columns that each statement reads)."""
     with CaptureQueriesContext(connection) as captured:
-        result = schema.execute(text, context_value={}, execution_context_class=DboptExecutionContext)
+        result = schema.execute(text, context_value={}, **executed_by(DboptExecutionContext))
     assert result.errors is None
     read = [set(re.findall(r'"(\w+)"', query["sql"].partition(" FROM ")[0])) for query in captured.captured_queries]
     return result.data, [{name for name in names if not name.startswith("testapp_")} for names in read]
@@ -220,7 +221,7 @@ def test_interfaces_and_global_ids_are_understood():
         result = optimize(schema).execute(
             "{ nodes { id ... on AuthorNode { name } } }",
             context_value={},
-            execution_context_class=DboptExecutionContext,
+            **executed_by(DboptExecutionContext),
         )
 
     assert [node["name"] for node in result.data["nodes"]] == ["A0"]
@@ -258,7 +259,7 @@ def test_resolve_type_that_looks_at_rows_gets_whole_rows():
 def test_operations_on_one_context_read_what_each_needs():
     fill(2)
     schema = optimize(build())
-    options = {"execution_context_class": DboptExecutionContext}
+    options = executed_by(DboptExecutionContext)
 
     def inner(root, info):
         result = schema.execute("{ books { author { email } } }", context_value=info.context, **options)

@@ -14,6 +14,7 @@ from graphene_django import DjangoListField, DjangoObjectType
 from graphene_django.registry import Registry
 
 from dbopt.graphql import DboptExecutionContext, GraphQLView, ModelLoader, optimize
+from dbopt.graphql.execution.core_versions import executed_by
 from tests.graphql.running import messages
 from tests.testapp.models import Author, Book, Cafe, Note, Place, Profile, Publisher, Shop, Stock, Tag
 
@@ -58,7 +59,7 @@ def build(**parts):
 def ask(schema, text, **options):
     """Return (result, statements)."""
     with CaptureQueriesContext(connection) as statements:
-        result = schema.execute(text, context_value={}, execution_context_class=DboptExecutionContext, **options)
+        result = schema.execute(text, context_value={}, **executed_by(DboptExecutionContext), **options)
     return result, len(statements)
 
 
@@ -342,9 +343,7 @@ def test_get_queryset_sees_the_info_of_the_operation():
         return queryset
 
     schema = optimize(build(Author_get_queryset=classmethod(get_queryset)))
-    schema.execute(
-        "{ books { author { name } } }", context_value={"user": "Ann"}, execution_context_class=DboptExecutionContext
-    )
+    schema.execute("{ books { author { name } } }", context_value={"user": "Ann"}, **executed_by(DboptExecutionContext))
 
     assert seen == ["Ann"]
 

@@ -7,6 +7,7 @@ import pytest
 from graphql import GraphQLError
 
 from dbopt.graphql import DboptExecutionContext, batch, requires
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.graphql.loading.loaders import DataLoader
 
 calls = []
@@ -49,7 +50,7 @@ def test_column_is_resolved_in_one_call_and_an_error_value_fails_its_parent_only
     result = schema.execute(
         '{ items { label(prefix: "n") friend { label } } }',
         context_value={},
-        execution_context_class=DboptExecutionContext,
+        **executed_by(DboptExecutionContext),
     )
 
     assert result.data == {
@@ -68,7 +69,7 @@ def test_other_executors_and_middleware_get_one_parent_a_call(schema):
     wrapped = schema.execute(
         "{ items { label } }",
         middleware=[lambda resolve, root, info, **arguments: resolve(root, info, **arguments)],
-        execution_context_class=DboptExecutionContext,
+        **executed_by(DboptExecutionContext),
     )
 
     assert plain.data == wrapped.data == {"items": [{"label": "1"}, {"label": "2"}, {"label": None}]}
@@ -85,7 +86,7 @@ def test_wrong_number_of_values_is_an_error_that_names_the_resolver(answer, got)
         return answer
 
     query = type("Query", (graphene.ObjectType,), {"items": graphene.Int(), "resolve_items": resolve_items})
-    result = graphene.Schema(query=query).execute("{ items }", execution_context_class=DboptExecutionContext)
+    result = graphene.Schema(query=query).execute("{ items }", **executed_by(DboptExecutionContext))
 
     assert result.data == {"items": None}
     assert result.errors[0].message == (

@@ -13,11 +13,12 @@ from django.test import RequestFactory, override_settings
 from graphene.types.generic import GenericScalar
 from graphene_django.constants import MUTATION_ERRORS_FLAG
 from graphene_django.views import GraphQLView as StockView
-from graphql import ExecutionContext, get_introspection_query
+from graphql import get_introspection_query
 
 from dbopt.conf import GraphQLSettings, dbopt_settings
 from dbopt.graphql import GraphQLView
 from dbopt.graphql.encoding import encode
+from dbopt.graphql.execution.core_versions import ExecutionContext
 from dbopt.graphql.safety.documents import documents_of
 from tests.graphql.posting import ask, errors_of
 from tests.testapp.models import Author

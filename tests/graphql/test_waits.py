@@ -12,6 +12,7 @@ from django.test import override_settings
 from promise import Promise
 
 from dbopt.graphql import DataLoader, DboptExecutionContext, GraphQLView
+from dbopt.graphql.execution.core_versions import executed_by
 from tests.graphql.posting import ask
 
 WARNING = (
@@ -76,7 +77,7 @@ def warnings(caplog):
 
 
 def run(text):
-    result = SCHEMA.execute(text, context_value={}, execution_context_class=DboptExecutionContext)
+    result = SCHEMA.execute(text, context_value={}, **executed_by(DboptExecutionContext))
     assert result.errors is None
     return result.data
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
-from graphql import DocumentNode, ExecutionContext, ExecutionResult, GraphQLSchema, execute
+from graphql import DocumentNode, ExecutionResult, GraphQLSchema, execute
 
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.graphql.execution.executor import DboptExecutionContext
 from dbopt.graphql.execution.runs import Run
 from dbopt.monitoring.origins import find_caller
@@ -18,6 +19,8 @@ from dbopt.signals import batch_loaded
 from dbopt.statements import read_statement
 
 if TYPE_CHECKING:
+    from graphql import ExecutionContext
+
     from dbopt.graphql.execution.batches import Batch, FieldColumn
     from dbopt.graphql.execution.plans import FieldPlan
 
@@ -111,7 +114,7 @@ def trace(  # noqa: PLR0913  # all by keyword but two
                 context_value=context,
                 variable_values=dict(variables),
                 operation_name=operation_name,
-                execution_context_class=_TracedExecutionContext,
+                **executed_by(_TracedExecutionContext),
             )
     finally:
         _current.reset(token)

@@ -20,6 +20,7 @@ from dbopt.graphql.cache.scoped import ScopedCall, ScopedSpec
 from dbopt.graphql.cache.telling import OTHER, plain
 from dbopt.graphql.cache.watching import Watch, watching
 from dbopt.graphql.execution.batches import LazyInfo
+from dbopt.graphql.execution.core_versions import plain_variables
 
 if TYPE_CHECKING:
     from graphql.pyutils import Path
@@ -125,7 +126,7 @@ class FieldCall(ScopedCall):
 _FACTS: Mapping[str, Callable[[Any], Any]] = {
     _SELECTION: lambda info: [
         [print_ast(node) for node in (info.operation, *info.field_nodes, *info.fragments.values())],
-        info.variable_values,
+        plain_variables(info.variable_values),
     ],
     _PATH: lambda info: info.path.as_list(),
     _ROOT: lambda info: plain(info.root_value),

@@ -29,6 +29,7 @@ from dbopt.cache.names.keys import digest, encode_argument
 from dbopt.conf import dbopt_settings
 from dbopt.graphql.cache.hints import SchemaHints, Scope, hints_of
 from dbopt.graphql.cache.scoped import ScopedSpec, placed
+from dbopt.graphql.execution.core_versions import core_variables, plain_variables
 from dbopt.graphql.execution.selections import Selections
 from dbopt.graphql.safety.documents import TextCache
 
@@ -68,7 +69,7 @@ class Operation:
         # Only variables of type Boolean! decide what is selected.
         switches = tuple(sorted((name, value) for name, value in variables.items() if isinstance(value, bool)))
         if switches not in self._scopes:
-            selections = Selections(schema, fragments=self._fragments, variables=dict(variables))
+            selections = Selections(schema, fragments=self._fragments, variables=core_variables(dict(variables)))
             self._scopes[switches] = _narrowest(hints_of(schema), selections, self._operation)
         return self._scopes[switches]
 
@@ -104,7 +105,8 @@ def operation_of(question: Question) -> Operation | None:
 def coerced(question: Question) -> dict[str, Any] | None:
     """Return the variables as resolvers see them, defaults included; None when they do not fit."""
     given = question.variables if isinstance(question.variables, dict) else {}
-    found = get_variable_values(question.schema, question.operation.variable_definitions or (), given)
+    definitions = question.operation.variable_definitions or ()
+    found = plain_variables(get_variable_values(question.schema, definitions, given))
     return found if isinstance(found, dict) else None
 
 

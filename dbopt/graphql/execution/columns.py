@@ -12,6 +12,7 @@ from promise import Promise
 
 from dbopt.graphql.execution.awaitables import close
 from dbopt.graphql.execution.batches import Batch, Cell, Cells, Items
+from dbopt.graphql.execution.core_versions import runtime_type
 from dbopt.graphql.execution.leaves import harmless, serialized
 from dbopt.graphql.execution.lists import too_many
 from dbopt.graphql.execution.nulls import fail
@@ -200,7 +201,7 @@ def _runtime_type(run: Run, cells: Cells, position: int, abstract: GraphQLAbstra
     value = cells.values[position]
     resolve_type = abstract.resolve_type or run.context.type_resolver
     name = _at_once(resolve_type(value, info, abstract), f"The type of {abstract.name}")
-    return run.context.ensure_valid_runtime_type(name, abstract, cells.field.nodes, info, value)
+    return runtime_type(run.context, name, abstract, cells.field.nodes, info, value)
 
 
 def _at_once(value: Any, what: str) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 from graphql import GraphQLBoolean, GraphQLFloat, GraphQLID, GraphQLInt, GraphQLLeafType, GraphQLString, Undefined
 from graphql.pyutils import inspect
 
+from dbopt.graphql.execution.core_versions import output_method
+
 MAX_INT, MIN_INT = 2**31 - 1, -(2**31)
 _NONE = type(None)
 _EXACT: dict[GraphQLLeafType, type] = {GraphQLString: str, GraphQLBoolean: bool, GraphQLID: str}
@@ -48,10 +50,11 @@ def serialized(leaf: GraphQLLeafType, value: Any) -> Any:
     Raises:
         TypeError: it gave nothing. The type's own errors pass through.
     """
-    output = leaf.serialize(value)
+    method = output_method(leaf)
+    output = getattr(leaf, method)(value)
     if output is None or output is Undefined:
         raise TypeError(
-            f"Expected `{inspect(leaf)}.serialize({inspect(value)})`"
+            f"Expected `{inspect(leaf)}.{method}({inspect(value)})`"
             f" to return non-nullable value, returned: {inspect(output)}"
         )
     return output

@@ -37,7 +37,7 @@ def fail(cell: Cell, error: Exception) -> None:
     run.has_nulls = True
     while True:
         level = len(spot)
-        while level >= 0 and not field.nullable[level]:
+        while level >= 0 and run.propagates_errors and not field.nullable[level]:
             level -= 1
         if level >= 0:
             _null(batch, field, row, spot[:level])

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from graphql import ExecutionContext, FieldNode, GraphQLError, GraphQLObjectType, GraphQLResolveInfo
+from graphql import FieldNode, GraphQLError, GraphQLObjectType, GraphQLResolveInfo
 
 from dbopt.graphql.execution.awaitables import close
 from dbopt.graphql.execution.batches import Batch, Cell, Cells, FieldColumn, Items, LazyInfo, PathReference
 from dbopt.graphql.execution.columns import complete
+from dbopt.graphql.execution.core_versions import fragments_of, info_tail, propagates_errors
 from dbopt.graphql.execution.nulls import fail
 from dbopt.graphql.execution.plans import FieldPlan, ObjectPlan, Planner
 from dbopt.graphql.execution.promises import hold_again, run_next_job
@@ -20,9 +21,7 @@ from dbopt.graphql.execution.selections import Selections
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
-    from graphql import GraphQLNamedType
-
-_INFO_TAIL = GraphQLResolveInfo._fields[5:]
+    from graphql import ExecutionContext, GraphQLNamedType
 
 
 class RowReader(Protocol):
@@ -38,7 +37,7 @@ class Run:
 
     def __init__(self, context: ExecutionContext) -> None:
         self.context = context
-        selections = Selections(context.schema, fragments=context.fragments, variables=context.variable_values)
+        selections = Selections(context.schema, fragments=fragments_of(context), variables=context.variable_values)
         self.planner = Planner(
             selections, default_resolver=context.field_resolver, middleware=context.middleware_manager
         )
@@ -48,19 +47,11 @@ class Run:
         self.pending = 0
         self.errors: list[GraphQLError] = []
         self.has_nulls = False
+        self.propagates_errors = propagates_errors(context)
         self.plain_types: set[type] = set()
         # How rows are read, where `optimize` set it.
         self.rows: RowReader | None = context.schema.extensions.get("dbopt.rows")
-        facts = {
-            "schema": context.schema,
-            "fragments": context.fragments,
-            "root_value": context.root_value,
-            "operation": context.operation,
-            "variable_values": context.variable_values,
-            "context": context.context_value,
-            "is_awaitable": context.is_awaitable,
-        }
-        self._info_tail = tuple(facts[name] for name in _INFO_TAIL)
+        self._info_tail = info_tail(context)
 
     def info(self, field: FieldPlan, batch: Batch, row: int) -> GraphQLResolveInfo:
         """Return what graphql-core passes to a resolver; its path is built when read."""

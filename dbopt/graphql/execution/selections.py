@@ -33,11 +33,9 @@ def applies(schema: GraphQLSchema, condition: NamedTypeNode | None, object_type:
 
 
 class Selections:
-    """Reads the selection sets of one operation, with its fragments and variables."""
+    """Reads the selection sets of one operation, with its fragments and variables, in the form graphql-core has them."""
 
-    def __init__(
-        self, schema: GraphQLSchema, *, fragments: dict[str, FragmentDefinitionNode], variables: dict[str, Any]
-    ) -> None:
+    def __init__(self, schema: GraphQLSchema, *, fragments: dict[str, FragmentDefinitionNode], variables: Any) -> None:
         self.schema = schema
         self.fragments = fragments
         self.variables = variables

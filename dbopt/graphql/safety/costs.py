@@ -66,7 +66,7 @@ def cost_of(  # noqa: PLR0913  # what a cost depends on
 def _with_defaults(operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {
         definition.variable.name.value: int(definition.default_value.value)
-        for definition in operation.variable_definitions
+        for definition in operation.variable_definitions or ()
         if isinstance(definition.default_value, IntValueNode)
     }
     return {**defaults, **variables}
@@ -128,7 +128,9 @@ class _Walk:
     def _rows(self, node: FieldNode, definition: GraphQLField, *, is_list: bool) -> int:
         if not _PAGE_ARGUMENTS.isdisjoint(definition.args):
             sizes = [
-                self._size(argument.value) for argument in node.arguments if argument.name.value in _PAGE_ARGUMENTS
+                self._size(argument.value)
+                for argument in node.arguments or ()
+                if argument.name.value in _PAGE_ARGUMENTS
             ]
             return max(sizes, default=self._page_size)
         return self._page_size if is_list and node.name.value not in _ROWS_OF_A_PAGE else 1

@@ -16,6 +16,7 @@ from promise import Promise
 from dbopt.cache import bypass, counters, invalidate
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import DboptExecutionContext, GraphQLView, batch, cache_control, cached_field, optimize
+from dbopt.graphql.execution.core_versions import executed_by
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.graphql.cache import bookshop
 from tests.testapp.models import Author, Book, Shop
@@ -321,7 +322,7 @@ def request():
 @pytest.mark.parametrize("executor", [None, DboptExecutionContext])
 def test_works_under_every_executor_and_any_context(authors, executor):
     def execute(query, context):
-        result = graphql_sync(SCHEMA.graphql_schema, query, context_value=context, execution_context_class=executor)
+        result = graphql_sync(SCHEMA.graphql_schema, query, context_value=context, **executed_by(executor))
         assert not result.errors
         return result.data
 

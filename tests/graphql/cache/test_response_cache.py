@@ -12,12 +12,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test import RequestFactory, override_settings
 from django.utils import translation
-from graphql import ExecutionContext
 
 from dbopt.cache import bypass, counters, invalidate
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import GraphQLView, cache_control
 from dbopt.graphql.cache.operations import RESPONSES
+from dbopt.graphql.execution.core_versions import ExecutionContext
 from tests.graphql.cache.bookshop import CALLS, SCHEMA, VIEW, Query, ask, data, request_of
 from tests.testapp.models import Author, Book, Tag
 
