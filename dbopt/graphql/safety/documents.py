@@ -21,7 +21,8 @@ from graphql import (
 
 from dbopt.graphql.execution.core_versions import validate_document
 from dbopt.graphql.safety.costs import Cost, cost_of
-from dbopt.graphql.safety.limits import check_measure, check_text, checked_measure
+from dbopt.graphql.safety.limits import MAX_MISTAKES, check_measure, check_names, checked_measure, checked_outline
+from dbopt.graphql.safety.mistakes import vocabulary_of
 
 if TYPE_CHECKING:
     from dbopt.conf import GraphQLSettings
@@ -109,6 +110,7 @@ class Documents:
     def __init__(self) -> None:
         self.valid: TextCache[PreparedDocument] = TextCache()
         self.refused: TextCache[PreparedDocument] = TextCache()
+        self._names: frozenset[str] | None = None
 
     def prepare(
         self, schema: GraphQLSchema, text: str, options: GraphQLSettings, *, rules: Rules, max_errors: int | None
@@ -127,9 +129,10 @@ class Documents:
             # The limits may be others than those it was remembered under: those of another view, for instance.
             check_measure(known.measure, options)
             return known
-        check_text(text, options)
+        outline = checked_outline(text, options)
+        found = checked_measure(outline, options)
+        check_names(outline, self._vocabulary(schema))
         document = parse(text)
-        found = checked_measure(document, options)
         errors = _validate(schema, document, rules, max_errors=max_errors, hides_suggestions=hides_suggestions)
         prepared = PreparedDocument(document, found, errors)
         limit = options.document_cache_characters
@@ -138,6 +141,11 @@ class Documents:
         elif len(text) <= _LONGEST_REFUSED:
             self.refused.put(key, prepared, characters=len(text), limit=min(limit, _REFUSED_CHARACTERS))
         return prepared
+
+    def _vocabulary(self, schema: GraphQLSchema) -> frozenset[str]:
+        if self._names is None:
+            self._names = vocabulary_of(schema)
+        return self._names
 
 
 _documents: WeakKeyDictionary[GraphQLSchema, Documents] = WeakKeyDictionary()
@@ -157,7 +165,8 @@ def _validate(
     schema: GraphQLSchema, document: DocumentNode, rules: Rules, *, max_errors: int | None, hides_suggestions: bool
 ) -> list[GraphQLError]:
     # What older versions of graphql-core suggest all the same is cut out of the response.
-    options: dict[str, Any] = {"max_errors": max_errors, "hides_suggestions": hides_suggestions}
+    most = MAX_MISTAKES if max_errors is None else max_errors
+    options: dict[str, Any] = {"max_errors": most, "hides_suggestions": hides_suggestions}
     errors = validate_document(schema, document, tuple(specified_rules), **options)
     # Afterwards: rules from elsewhere rely on fragments that exist and have no cycles.
     return errors or (validate_document(schema, document, rules, **options) if rules else [])

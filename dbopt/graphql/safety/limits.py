@@ -1,23 +1,28 @@
 """How large a document may be, and the error that says by how much it is not.
 
-Checked in this order, each on what the one before has let through: the text, the parsed document, the operation.
-Nothing here takes longer than in proportion to the text, so a hostile document costs no more than an honest one.
+Checked in this order, each on what the one before has let through: the text, its tokens, its outline, its names; then it is
+parsed and validated, and the operation checked. Nothing here takes longer than in proportion to the text.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from graphql import DocumentNode, GraphQLError, GraphQLSyntaxError, Source
+from graphql import GraphQLError, GraphQLSyntaxError, Source
 
 from dbopt.graphql.safety.measures import MAX_STEPS, FragmentCycleError, Measure, TooDeepError, measure
-from dbopt.graphql.safety.tokens import count, endless_string, tokens_of
+from dbopt.graphql.safety.mistakes import mistakes_in
+from dbopt.graphql.safety.outlines import Outline, outline_of
+from dbopt.graphql.safety.tokens import endless_string, tokens_of
 
 if TYPE_CHECKING:
     from dbopt.conf import GraphQLSettings
 
 # As in the rule of graphql-core, which older versions lack: what tools ask for has one.
 MAX_INTROSPECTED_LISTS = 2
+
+# Whoever writes documents corrects fewer at once; each that validation finds takes a tenth of a millisecond.
+MAX_MISTAKES = 20
 
 # Numbers above are not exact in a client that reads JSON with JavaScript.
 _LARGEST_EXACT = 2**53 - 1
@@ -34,8 +39,8 @@ class LimitExceededError(GraphQLError):
         )
 
 
-def check_text(text: str, options: GraphQLSettings) -> None:
-    """Refuse a text that is too large, before anything reads it properly.
+def checked_outline(text: str, options: GraphQLSettings) -> Outline:
+    """Return the outline of a text, refusing one that is too large, before anything reads it properly.
 
     Raises:
         LimitExceededError: it is.
@@ -44,24 +49,25 @@ def check_text(text: str, options: GraphQLSettings) -> None:
     check(len(text), options.max_characters, code="SIZE_LIMIT", what="characters in the document")
     tokens = tokens_of(text)
     check(len(tokens), options.max_tokens, code="TOKEN_LIMIT", what="tokens in the document")
-    counts = count(tokens)
-    check(counts.nesting, MAX_STEPS, code="DEPTH_LIMIT", what="nested brackets in the document")
-    check(counts.definitions, options.max_definitions, code="DEFINITION_LIMIT", what="operations and fragments")
-    _check_sizes(counts, options)
     start = endless_string(text, tokens)
     if start is not None:
         raise GraphQLSyntaxError(Source(text), start, "Unterminated string.")
+    outline = outline_of(tokens)
+    check(outline.nesting, MAX_STEPS, code="DEPTH_LIMIT", what="nested brackets in the document")
+    definitions = len(outline.definitions)
+    check(definitions, options.max_definitions, code="DEFINITION_LIMIT", what="operations and fragments")
+    return outline
 
 
-def checked_measure(document: DocumentNode, options: GraphQLSettings) -> Measure:
-    """Measure a parsed document, refusing one that is too large.
+def checked_measure(outline: Outline, options: GraphQLSettings) -> Measure:
+    """Measure a document, refusing one that is too large.
 
     Raises:
-        LimitExceededError: it is.
+        LimitExceededError: it is too large.
         GraphQLError: FRAGMENT_CYCLE, a fragment spreads itself.
     """
     try:
-        found = measure(document, max_fields=options.max_fields, max_merges=options.max_merges)
+        found = measure(outline, max_fields=options.max_fields, max_merges=options.max_merges)
     except TooDeepError:
         # It was left at the first step too many: nobody knows how many there are.
         raise LimitExceededError(
@@ -92,14 +98,20 @@ def check_measure(found: Measure, options: GraphQLSettings) -> None:
     )
     check(found.depth, options.max_depth, code="DEPTH_LIMIT", what="levels of fields")
     check(found.root_fields, options.max_root_fields, code="ROOT_FIELD_LIMIT", what="fields of the root")
-    _check_sizes(found, options)
-
-
-def _check_sizes(found: Any, options: GraphQLSettings) -> None:
     check(found.aliases, options.max_aliases, code="ALIAS_LIMIT", what="aliases")
     check(found.directives, options.max_directives, code="DIRECTIVE_LIMIT", what="directives")
     check(found.fields, options.max_fields, code="FIELD_LIMIT", what="fields")
     check(found.merges, options.max_merges, code="MERGE_LIMIT", what="pairs of fields or fragments to merge")
+
+
+def check_names(outline: Outline, vocabulary: frozenset[str]) -> None:
+    """Refuse a document that is little but mistakes, which validation would list one by one.
+
+    Raises:
+        LimitExceededError: it is.
+    """
+    mistakes = mistakes_in(outline, vocabulary)
+    check(mistakes, MAX_MISTAKES, code="MISTAKE_LIMIT", what="unknown, unused or repeated names")
 
 
 def check(actual: int, limit: int | None, *, code: str, what: str) -> None:

@@ -1,28 +1,21 @@
-"""How large a parsed document is once its fragments are put in place, without putting them in place."""
+"""How large a document is once its fragments are put in place, without putting them in place."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from graphql import (
-    DocumentNode,
-    FieldNode,
-    FragmentDefinitionNode,
-    InlineFragmentNode,
-    OperationDefinitionNode,
-    SelectionNode,
-    SelectionSetNode,
-)
-from graphql.language import FragmentSpreadNode
+if TYPE_CHECKING:
+    from dbopt.graphql.safety.outlines import FieldOutline, Outline, SelectionOutline
 
 INTROSPECTION = frozenset(("__schema", "__type"))
 
 # Nested in each other, they multiply to the size of the schema to the power of their depth.
 _LISTS_OF_INTROSPECTION = frozenset(("fields", "interfaces", "possibleTypes", "inputFields"))
 
-# A step is four calls on Python's stack, which ends at a thousand; no honest document comes near.
+# A step is two calls on Python's stack, which ends at a thousand, and four for the parser; no honest document comes near.
 MAX_STEPS = 100
 
 
@@ -65,11 +58,15 @@ class _Size(NamedTuple):
     lists: int = 0
 
 
-def measure(document: DocumentNode, *, max_fields: int | None, max_merges: int | None) -> Measure:
+# Also of a fragment that there is none of.
+_LEAF = _Size()
+
+
+def measure(outline: Outline, *, max_fields: int | None, max_merges: int | None) -> Measure:
     """Measure a document in time linear to its text, whatever its fragments multiply to.
 
     Args:
-        document: parsed, not validated.
+        outline: of the document; its brackets are nested `MAX_STEPS` deep at most.
         max_fields: a document with more is not searched for merges, which would take as long as it is large.
         max_merges: the search ends when there are more.
 
@@ -77,12 +74,13 @@ def measure(document: DocumentNode, *, max_fields: int | None, max_merges: int |
         TooDeepError: it is nested too deeply to be looked at.
         FragmentCycleError: a fragment spreads itself.
     """
-    walk = _Walk(document)
+    walk = _Walk(outline.fragments)
+    fragments = set(map(id, outline.fragments.values()))
     size = _Size()
-    for root in walk.roots:
-        own = walk.size(root.selection_set, MAX_STEPS)
-        own = own._replace(directives=own.directives + len(root.directives or ()))
-        if isinstance(root, FragmentDefinitionNode):
+    # All fragments are looked at: validation reads those that nobody spreads, too.
+    for definition in outline.definitions:
+        own = walk.size(definition, MAX_STEPS)
+        if id(definition) in fragments:
             # Where it is spread decides about these: inside introspection, depth does not count.
             own = own._replace(depth=0, width=0)
         size = _Size(*map(max, size, own))
@@ -93,7 +91,7 @@ def measure(document: DocumentNode, *, max_fields: int | None, max_merges: int |
         fields=size.fields,
         aliases=size.aliases,
         directives=size.directives,
-        merges=walk.merges(max_merges) if has_merges and max_merges is not None else 0,
+        merges=walk.merges(outline, max_merges) if has_merges and max_merges is not None else 0,
         introspects=walk.introspects,
         introspected_lists=walk.introspected_lists,
     )
@@ -102,47 +100,38 @@ def measure(document: DocumentNode, *, max_fields: int | None, max_merges: int |
 class _Walk:
     """One pass over a document; each fragment is measured once."""
 
-    def __init__(self, document: DocumentNode) -> None:
-        definitions = document.definitions
-        self.fragments = {node.name.value: node for node in definitions if isinstance(node, FragmentDefinitionNode)}
-        self.operations = [node for node in definitions if isinstance(node, OperationDefinitionNode)]
+    def __init__(self, fragments: Mapping[str, SelectionOutline]) -> None:
         self.introspects = False
         self.introspected_lists = 0
+        self._fragments = fragments
         self._known: dict[str, _Size] = {}
         self._open: set[str] = set()
 
-    @property
-    def roots(self) -> list[OperationDefinitionNode | FragmentDefinitionNode]:
-        """Operations, and all fragments: validation reads those that nobody spreads, too."""
-        return [*self.operations, *self.fragments.values()]
-
-    def size(self, selection_set: SelectionSetNode, steps: int) -> _Size:
+    def size(self, selection: SelectionOutline, steps: int) -> _Size:
         if not steps:
             raise TooDeepError
-        depth = width = fields = aliases = directives = lists = 0
-        for node in selection_set.selections:
-            part = self._size_of(node, steps - 1)
+        parts = [self._fragment(name, steps - 1) for name in selection.spreads]
+        parts += [self._field(each, steps - 1) for each in selection.fields]
+        depth = width = fields = lists = 0
+        aliases, directives = selection.aliases, selection.directives
+        for part in parts:
             depth = max(depth, part.depth)
             lists = max(lists, part.lists)
             width += part.width
             fields += part.fields
             aliases += part.aliases
-            directives += part.directives + len(node.directives or ())
+            directives += part.directives
         return _Size(depth, width, fields, aliases, directives, lists)
 
-    def _size_of(self, node: SelectionNode, steps: int) -> _Size:
-        if isinstance(node, FieldNode):
-            below = self.size(node.selection_set, steps) if node.selection_set else _Size()
-            depth = below.depth + 1
-            if node.name.value in INTROSPECTION:
-                self.introspects = True
-                self.introspected_lists = max(self.introspected_lists, below.lists)
-                depth = 1
-            lists = below.lists + (node.name.value in _LISTS_OF_INTROSPECTION)
-            return _Size(depth, 1, below.fields + 1, below.aliases + (node.alias is not None), below.directives, lists)
-        if isinstance(node, InlineFragmentNode):
-            return self.size(node.selection_set, steps)
-        return self._fragment(node.name.value, steps) if isinstance(node, FragmentSpreadNode) else _Size()
+    def _field(self, each: FieldOutline, steps: int) -> _Size:
+        below = self.size(each.below, steps) if each.below is not None else _LEAF
+        depth = below.depth + 1
+        if each.name in INTROSPECTION:
+            self.introspects = True
+            self.introspected_lists = max(self.introspected_lists, below.lists)
+            depth = 1
+        lists = below.lists + (each.name in _LISTS_OF_INTROSPECTION)
+        return _Size(depth, 1, below.fields + 1, below.aliases, below.directives, lists)
 
     def _fragment(self, name: str, steps: int) -> _Size:
         size = self._known.get(name)
@@ -150,47 +139,44 @@ class _Walk:
             return size
         if name in self._open:
             raise FragmentCycleError(name)
-        fragment = self.fragments.get(name)
+        fragment = self._fragments.get(name)
         if fragment is None:
-            return _Size()
+            return _LEAF
         self._open.add(name)
-        size = self._known[name] = self.size(fragment.selection_set, steps)
+        size = self._known[name] = self.size(fragment, steps)
         self._open.remove(name)
         return size
 
-    def merges(self, limit: int) -> int:
+    def merges(self, outline: Outline, limit: int) -> int:
         """Count pairs at all places of the response; `size` has proved that there are no cycles."""
         found = 0
-        # Those that no operation reaches are places of their own.
-        places = [[root.selection_set] for root in self.roots if self._is_top(root)]
+        spread = {id(fragment) for name, fragment in outline.fragments.items() if outline.spreads[name]}
+        # Fragments that nobody spreads are places of their own.
+        places = [[definition] for definition in outline.definitions if id(definition) not in spread]
         while places and found <= limit:
             by_key, spreads = self._meeting(places.pop())
-            found += _pairs(spreads) + sum(_pairs(len(nodes)) for nodes in by_key.values())
-            for nodes in by_key.values():
-                below = [node.selection_set for node in nodes if node.selection_set]
+            found += _pairs(spreads) + sum(_pairs(len(fields)) for fields in by_key.values())
+            for fields in by_key.values():
+                below = [each.below for each in fields if each.below is not None]
                 if below:
                     places.append(below)
         return found
 
-    def _is_top(self, root: OperationDefinitionNode | FragmentDefinitionNode) -> bool:
-        return isinstance(root, OperationDefinitionNode) or root.name.value not in self._known
-
-    def _meeting(self, sets: list[SelectionSetNode]) -> tuple[dict[str, list[FieldNode]], int]:
+    def _meeting(self, selections: list[SelectionOutline]) -> tuple[dict[str, list[FieldOutline]], int]:
         """Return the fields that meet at one place by response key, and how many fragments are spread there."""
-        by_key: dict[str, list[FieldNode]] = defaultdict(list)
+        by_key: dict[str, list[FieldOutline]] = defaultdict(list)
         spread: set[str] = set()
-        waiting = list(sets)
+        waiting = list(selections)
         while waiting:
-            for node in waiting.pop().selections:
-                if isinstance(node, FieldNode):
-                    by_key[(node.alias or node.name).value].append(node)
-                elif isinstance(node, InlineFragmentNode):
-                    waiting.append(node.selection_set)
-                elif isinstance(node, FragmentSpreadNode) and node.name.value not in spread:
-                    spread.add(node.name.value)
-                    fragment = self.fragments.get(node.name.value)
+            selection = waiting.pop()
+            for each in selection.fields:
+                by_key[each.key].append(each)
+            for name in selection.spreads:
+                if name not in spread:
+                    spread.add(name)
+                    fragment = self._fragments.get(name)
                     if fragment is not None:
-                        waiting.append(fragment.selection_set)
+                        waiting.append(fragment)
         return by_key, len(spread)
 
 
