@@ -31,7 +31,9 @@ class Reading:
     def prepare(self, rows: QuerySet[Any], *own: str) -> QuerySet[Any]:
         """Return rows that carry the needed columns and `own`, the ones that the reader itself looks at."""
         if self.columns is not None and _may_narrow(rows):
-            rows = rows.only(*_primary_key(rows.model), *self.columns, *own)
+            # Rows of a related manager (`author.books.all()`) are told their parent by this column.
+            parents = (field.attname for field in rows._known_related_objects)  # type: ignore[attr-defined]
+            rows = rows.only(*_primary_key(rows.model), *self.columns, *own, *parents)
         if self.is_quick and rows._iterable_class is ModelIterable:
             rows = rows._chain()  # type: ignore[attr-defined]
             rows._iterable_class = QuickIterable
