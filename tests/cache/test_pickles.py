@@ -15,6 +15,7 @@ from dbopt.cache.values.compression import compress
 from dbopt.cache.values.pickles import seal, unseal
 from dbopt.cache.values.plain import UnencodableError
 from dbopt.exceptions import ConfigurationError
+from tests.testapp.models import Author, Publisher
 
 RUNS: list[int] = []
 
@@ -115,6 +116,21 @@ def test_function_may_choose_pickle(redis_server, valkey):
 
     assert basket(1) == Basket(1)
     assert RUNS == [1, 1]
+
+
+@cached_query(timeout=300, codec="pickle")
+def counted_and_lazy():
+    return Author.objects.count(), Publisher.objects.all()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_that_pickling_reads_are_followed_too(shop_database):
+    publisher = Publisher.objects.create(name="Old")
+    assert [each.name for each in counted_and_lazy()[1]] == ["Old"]
+
+    Publisher.objects.filter(pk=publisher.pk).update(name="New")
+
+    assert [each.name for each in counted_and_lazy()[1]] == ["New"]
 
 
 def test_unknown_codec_is_refused():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from dbopt.cache.functions.specs import STRICT, TTL, Spec
 from dbopt.cache.names.tokens import vector_hash
-from dbopt.cache.observation.recordings import Recording, running
+from dbopt.cache.observation.recordings import Recording, recorded, running
 from dbopt.cache.values.codec import UnencodableError
 from dbopt.cache.values.entries import Entry, is_marker, pack_entry
 from dbopt.cache.values.envelopes import Envelope, is_negative, sealed
@@ -92,12 +93,12 @@ class Fill:
         Returns:
             Why it was not stored, and the bytes that were.
         """
-        self.pass_on()
         spec, recording = self._spec, self.recording
         spec.seconds = time.perf_counter() - self._started
         reason, size_bytes = recording.refusal or self._independent(), 0
         if reason is None:
             reason, size_bytes = self._store(value, absent=absent, seconds=spec.seconds)
+        self.pass_on()
         spec.storable = reason is None or reason in _TRANSIENT
         if reason == "pending":
             # The next caller sees the marks at its first look, and need not run to find out.
@@ -126,10 +127,14 @@ class Fill:
         spec, recording = self._spec, self.recording
         result = sealed(Envelope(value, self._made, self.head_vector, absent)) if spec.sealed else value
         try:
-            payload = spec.encode(result)
+            # What pickle evaluates, such as a QuerySet inside a list, is part of the run.
+            with nullcontext() if spec.is_plain else recorded(recording):
+                payload = spec.encode(result)
         except UnencodableError as error:
             _log_once(spec.path, str(error))
             return "unencodable", 0
+        if recording.refusal is not None:
+            return recording.refusal, 0
         followed = recording.tokens if recording.follows_tables else {}
         # Inner functions bring tags that every value of this one is checked against anyway.
         tags = tuple(sorted(tag for tag in followed if tag not in self._head))
