@@ -13,6 +13,7 @@ from dbopt.cache.names.keys import tenant_slug
 from dbopt.cache.names.tables import database_of, model_tables
 from dbopt.cache.names.tokens import EPOCH, own_tag, tenant_tag
 from dbopt.cache.observation.transactions import watch
+from dbopt.cache.observation.unfinished import renew, unfinished
 from dbopt.cache.observation.written import tags_of_row, whole_tables
 from dbopt.cache.server.servers import server
 from dbopt.cache.server.strict import new_writer
@@ -29,30 +30,28 @@ def invalidate(target: type[models.Model] | str, *, pk: object = None, using: st
     Args:
         target: a model, or a tag as given to ``cached_query(tags=...)``.
         pk: the row that changed: results of single other rows stay; None means any of them.
-        using: the database that was written; None means all of them.
+        using: the database that was written, or a replica of it; None means all of them.
 
     Returns:
         False while the cache server is out of reach; the invalidation is then made up for later.
     """
     if isinstance(target, str):
-        return server().renew({own_tag(target)})
+        return renew({own_tag(target)}, unfinished())
     delivered = True
     for alias, tags in _model_tags((target,), using, pk=pk).items():
-        delivered = server().renew(tags) and delivered
-        connection = connections[alias]
-        if connection.in_atomic_block:
-            watch(connection).add_pending(tags)
+        within = [connection for connection in unfinished() if connection.alias == alias]
+        delivered = renew(tags, within) and delivered
     return delivered
 
 
 def invalidate_tenant(tenant: object) -> bool:
     """Make everything that is stored for a tenant, named by its primary key, invalid. Returns as invalidate()."""
-    return server().renew({tenant_tag(tenant_slug(tenant))})
+    return renew({tenant_tag(tenant_slug(tenant))}, unfinished())
 
 
 def invalidate_all() -> bool:
     """Make every stored result of all functions and tenants invalid. Returns as invalidate()."""
-    return server().renew({EPOCH})
+    return renew({EPOCH}, unfinished())
 
 
 @contextmanager
@@ -60,7 +59,7 @@ def writes(*written: type[models.Model], using: str | None = None) -> Iterator[N
     """Declare that the block writes to models in ways that SQL does not show: functions, COPY, triggers.
 
     Tokens are renewed when the block ends, also after an error, or after the COMMIT of the transaction around it.
-    ``using`` names the database; None means all of them.
+    ``using`` names the database, or a replica of it; None means all of them.
     """
     written_tags = _model_tags(written, using)
     # In an atomic block, what is written is announced before its COMMIT.
@@ -84,12 +83,10 @@ def _model_tags(
     written: tuple[type[models.Model], ...], using: str | None, *, pk: object = None
 ) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
-    for alias in [using] if using is not None else list(connections):
-        connection = connections[alias]
-        if database_of(connection) == alias:
-            tags = (
-                whole_tables(alias, model_tables(model)) if pk is None else tags_of_row(model, pk, connection)
-                for model in written
-            )
-            found[alias] = frozenset().union(*tags)
+    for alias in {database_of(connections[each]) for each in ([using] if using is not None else connections)}:
+        tags = (
+            whole_tables(alias, model_tables(model)) if pk is None else tags_of_row(model, pk, connections[alias])
+            for model in written
+        )
+        found[alias] = frozenset().union(*tags)
     return found

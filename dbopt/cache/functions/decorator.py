@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
@@ -23,6 +23,7 @@ from dbopt.cache.functions.turns import Pause
 from dbopt.cache.names.tokens import function_tag
 from dbopt.cache.observation.recordings import recorded, refuse_all, running
 from dbopt.cache.observation.transactions import state_of
+from dbopt.cache.observation.unfinished import renew, repeat, unfinished
 from dbopt.cache.server.servers import server
 from dbopt.cache.values.envelopes import Envelope, model_absent
 
@@ -174,17 +175,20 @@ class CachedFunction(Generic[P, R]):
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the result of this call, for the current tenant.
 
-        A fill that is under way does not bring it back. False while the cache server is out of reach: then the whole
-        function is invalidated as soon as it is back.
+        A fill that is under way does not bring it back. Inside a transaction it is removed now, and once more after the
+        COMMIT. False while the cache server is out of reach: then the whole function is invalidated as soon as it is back.
         """
         tenant = self._spec.tenant()
         if tenant is None:
             return True
-        return self._call(tenant, args, kwargs).remove(fallback=function_tag(self._spec.name))
+        call = self._call(tenant, args, kwargs)
+        remove = partial(call.remove, fallback=function_tag(self._spec.name))
+        repeat(remove)
+        return remove()
 
     def invalidate_all(self) -> bool:
-        """Make all results of this function invalid, for all tenants; False as in :meth:`invalidate`."""
-        return server().renew({function_tag(self._spec.name)})
+        """Make all results of this function invalid, for all tenants; as :func:`~dbopt.cache.invalidate` does."""
+        return renew({function_tag(self._spec.name)}, unfinished())
 
     def _run(self, args: Any, kwargs: Any, *, accept: bool = True) -> Envelope:
         started = time.perf_counter()
