@@ -415,7 +415,7 @@ def test_many_tasks_read_one_value(ada, outcomes):
             {"timeout": float("nan")},
             "cached_query(timeout=nan) on {}: give seconds, at least 0.001, or a name in TIMEOUTS.",
         ),
-        ({"name": ""}, "cached_query(name='') on {}: a name is text, not empty."),
+        ({"name": ""}, "cached_query(name='') on {}: a name is text, not empty; a lambda has none of its own."),
         ({"level": "strong"}, "cached_query(level='strong') on {}: choose one of 'commit', 'strict', 'ttl'."),
         ({"tags": "one"}, "cached_query(tags='one') on {}: tags are a list of text."),
         ({"tags": [1]}, "cached_query(tags=(1,)) on {}: tags are a list of text."),

@@ -80,7 +80,7 @@ def main():
     for package in (dbopt.cache, dbopt.graphql, dbopt.neo4j, dbopt.postgres):
         assert all(hasattr(package, name) for name in package.__all__), package
     raises_missing_extra("neo4j", lambda: dbopt.neo4j.graph.read("RETURN 1"))
-    raises_missing_extra("redis", dbopt.cache.cached_query(timeout=5)(lambda: [1]))
+    raises_missing_extra("redis", dbopt.cache.cached_query(timeout=5, name="one")(lambda: [1]))
     raises_missing_extra("postgres", lambda: dbopt.postgres.optimized_database_config("postgresql://localhost/x"))
     raises_missing_extra("graphql", dbopt.graphql.GraphQLView.as_view)
     raises_missing_extra("graphql", lambda: dbopt.graphql.DataLoader(None))

@@ -37,6 +37,9 @@ R = TypeVar("R")
 
 _RIGHT = (HIT, OLD)
 
+# What of a cached function takes the arguments of a call.
+_OF_CALLS = frozenset({"uncached", "refresh", "invalidate", "with_age"})
+
 _bypassed: ContextVar[bool] = ContextVar("dbopt_cache_bypassed", default=False)
 
 
@@ -149,7 +152,7 @@ class CachedFunction(Generic[P, R]):
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind as a method; its class must define ``__cache_key__``, or be a model."""
-        return self if instance is None else MethodType(self, instance)
+        return self if instance is None else BoundFunction(self, instance)
 
     @property
     def name(self) -> str:
@@ -350,6 +353,22 @@ class CachedFunction(Generic[P, R]):
                 outer.refuse("inner_commit")
             if self._spec.volatile_ok and outer.follows_tables:
                 outer.refuse("inner_volatile")
+
+
+class BoundFunction:
+    """A cached function as a method of an object: what takes the arguments of a call gets the object first."""
+
+    def __init__(self, function: CachedFunction[Any, Any], instance: object) -> None:
+        self.__func__ = function
+        self.__self__ = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function with the object in front."""
+        return self.__func__(self.__self__, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.__func__, name)
+        return MethodType(found, self.__self__) if name in _OF_CALLS else found
 
 
 def evaluated(result: Any) -> Any:

@@ -114,6 +114,7 @@ class Spec:
     """
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        _check_function(function, options.decorator)
         self.path = f"{function.__module__}.{function.__qualname__}"
         self.name = options.name if options.name is not None else self.path
         self._options = options
@@ -139,8 +140,11 @@ class Spec:
 
     def _check(self) -> None:
         options, where = self._options, self._where
-        if not isinstance(self.name, str) or not self.name:
-            raise ConfigurationError(where.format(f"name={self.name!r}") + "a name is text, not empty.")
+        # All lambdas of a module have one path.
+        if not isinstance(self.name, str) or not self.name or self.name.endswith("<lambda>"):
+            raise ConfigurationError(
+                where.format(f"name={self.name!r}") + "a name is text, not empty; a lambda has none of its own."
+            )
         levels = tuple(level for level in _LEVELS if level != STRICT or not options.behind)
         if options.level is not None and options.level not in levels:
             raise ConfigurationError(
@@ -281,6 +285,8 @@ class Spec:
         codec = self._options.codec
         surroundings = (
             self.name,
+            # Should another function have that name too.
+            self.path,
             self._options.version,
             level,
             ROWS,
@@ -303,6 +309,15 @@ class Spec:
         held = dict(zip(self._function.__code__.co_freevars, cells, strict=True))
         return encode_arguments(
             {name: _closed_over(cell) for name, cell in held.items() if name != "__class__"}, function=self.path
+        )
+
+
+def _check_function(function: object, decorator: str) -> None:
+    """Refuse what has no parameters or path of its own: methods that are bound, classmethods, partial objects."""
+    if not isinstance(function, types.FunctionType):
+        raise ConfigurationError(
+            f"{decorator} decorates functions, not objects of type {type(function).__qualname__}. "
+            "Write a function that calls it; below @classmethod and @staticmethod, not above them."
         )
 
 

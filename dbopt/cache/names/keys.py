@@ -138,6 +138,9 @@ def _path(cls: type) -> bytes:
 def _encode_class(value: type) -> bytes:
     if issubclass(value, models.Model):
         return _part(b"M", value._meta.label_lower.encode())
+    if hasattr(value, "__cache_key__"):
+        # A class whose instances may be arguments may be one itself, as that of a classmethod.
+        return _part(b"c", _path(value))
     raise _NoCanonicalFormError(f"is the class {value.__qualname__}")
 
 
