@@ -12,7 +12,6 @@ from asgiref.sync import async_to_sync, sync_to_async
 
 from dbopt.graphql.execution.awaitables import Outcome, close, outcomes
 from dbopt.graphql.execution.deadlines import Deadline, TimedExecutionContext, TimedRun, time_limit
-from dbopt.graphql.execution.promises import hold_again
 from dbopt.graphql.views import GraphQLView
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ class AwaitingRun(TimedRun):
         finally:
             for awaitable in awaitables:
                 close(awaitable)
-            hold_again()
         for (waiter, _), (value, error) in zip(waiting, results, strict=True):
             if error is not None and not isinstance(error, Exception):
                 # SystemExit and the like end the operation, as in a resolver that is no coroutine.

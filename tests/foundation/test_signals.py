@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 from django.dispatch import Signal
@@ -35,6 +37,17 @@ def listen():
 
 def test_all_promised_signals_are_there():
     assert {name for name, item in vars(signals).items() if isinstance(item, Signal)} == NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"pool_event", "connection_leaked"}))
+def test_signals_that_are_sent_are_documented_with_their_arguments(name):
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+    module = Path(signals.__file__).read_text()
+    told = re.search(rf'^{name} = Signal\(\)\n""".*?: (.*)\."""$', module, re.MULTILINE).group(1)
+
+    (row,) = re.findall(rf"^\| `{name}` \| .* \| (.*) \|$", page, re.MULTILINE)
+
+    assert row == re.sub(r" \(.*?\)", "", told)
 
 
 def test_receivers_get_the_facts(listen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import graphene
@@ -270,6 +271,91 @@ def test_loaders_in_the_style_of_saleor_batch_at_every_level():
     assert result.errors is None
     assert result.data["lines"][2] == {"kind": "kind 1", "product": {"id": 3, "kind": "KIND 1"}}
     assert sorted(context["calls"]) == [("kind", [1, 0]), ("kind of product", [1, 2, 3]), ("product", [1, 2, 3])]
+
+
+class Waits:
+    """Resolvers that wait for stock loaders."""
+
+    @staticmethod
+    def in_a_loop(root, info):
+        return [KindById(info.context).load(key).get() for key in range(10)]
+
+    @staticmethod
+    def for_what_follows(root, info):
+        return [KindById(info.context).load(key).then(str.upper).get() for key in range(10)]
+
+    @staticmethod
+    def for_what_asks_another_loader(root, info):
+        return [KindOfProduct(info.context).load(key).get() for key in range(10)]
+
+    @staticmethod
+    def four_times(root, info):
+        return [KindById(info.context).load(key).get() for key in range(4)]
+
+    @staticmethod
+    def for_all(root, info):
+        return KindById(info.context).load_many(range(10)).get()
+
+    @staticmethod
+    def for_pairs(root, info):
+        return [KindById(info.context).load_many([key, key + 10]).get()[0] for key in range(10)]
+
+    @staticmethod
+    def for_what_is_known(root, info):
+        return [KindById(info.context).load(1).get() for _ in range(10)]
+
+    @staticmethod
+    def not_at_all(root, info):
+        return KindById(info.context).load_many(range(10))
+
+
+@pytest.mark.parametrize(
+    ("resolver", "loaders"),
+    [
+        (Waits.in_a_loop, ["KindById"]),
+        (Waits.for_what_follows, ["KindById"]),
+        (Waits.for_what_asks_another_loader, ["KindOfProduct", "ProductById"]),
+        (Waits.four_times, []),
+        (Waits.for_all, []),
+        (Waits.for_pairs, []),
+        (Waits.for_what_is_known, []),
+        (Waits.not_at_all, []),
+    ],
+)
+def test_stock_loader_that_is_waited_for_one_key_at_a_time_is_told_once(caplog, resolver, loaders):
+    context = {"calls": []}
+
+    with caplog.at_level("WARNING", "dbopt.graphql"):
+        result = run("type Query { a: [String] }", "{ a }", resolvers={"Query.a": resolver}, context=context)
+
+    assert result.errors is None
+    line = resolver.__code__.co_firstlineno + 2
+    name = resolver.__qualname__ if sys.version_info >= (3, 12) else f"{resolver.__qualname__}.<locals>.<listcomp>"
+    assert caplog.messages == [
+        f"{loader} does not batch: {name} (tests/graphql/test_promises.py:{line}) waited for it with .get() 5 times, "
+        "each time for one key. Return the promise, or load all keys before you wait: loader.load_many(keys)."
+        for loader in loaders
+    ]
+
+
+def test_stock_loads_after_a_wait_in_the_same_resolver_still_meet():
+    context = {"calls": []}
+
+    run("type Query { a: [String] }", "{ a }", resolvers={"Query.a": Waits.for_pairs}, context=context)
+
+    assert context["calls"] == [("kind", [key, key + 10]) for key in range(10)]
+
+
+def test_waits_for_stock_loaders_outside_an_operation_are_promises_own(caplog):
+    context = {"calls": []}
+
+    with held_queue():
+        pass
+    found = [KindById(context).load(key).get() for key in range(10)]
+
+    assert found == [f"kind {key}" for key in range(10)]
+    assert caplog.messages == []
+    assert "drain_queue_until_resolved" not in vars(async_instance)
 
 
 def test_empty_cache_given_to_a_stock_loader_is_ignored_but_ours_is_the_contexts():

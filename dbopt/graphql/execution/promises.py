@@ -13,10 +13,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol
 
 from promise import Promise
+from promise.dataloader import dispatch_queue
 from promise.promise import async_instance, get_default_scheduler
 
 from dbopt.exceptions import ConfigurationError
@@ -109,14 +110,8 @@ class LoaderPromise(Promise[Any]):
         return index
 
     def _wait(self, timeout: float | None = None) -> None:
-        target = self._target()
-        _operations.waiting += 1
-        try:
-            while target._state == PENDING and run_next_job():
-                target = self._target()
-        finally:
-            _operations.waiting -= 1
-        if target._state == PENDING:
+        _run_until_settled(self)
+        if is_pending(self):
             raise RuntimeError("This promise will never be settled: nothing is left to run that could settle it.")
 
     def __await__(self) -> Iterator[Any]:
@@ -160,13 +155,12 @@ class Dispatch:
             self.has_waited = True
             async_instance.normal_queue.append(self)
         elif self.is_due:
-            _note_wait(self.loader)
             self.loader._dispatch()
 
 
-def _note_wait(loader: Loads) -> None:
-    """A loader is sent off because somebody waits; the executor itself never does."""
-    if _operations.depth and len(loader._queue) == 1:
+def _note_wait(loader: Any) -> None:
+    """A loader, ours or a stock one, is sent off because somebody waits; the executor itself never does."""
+    if _operations.depth and _operations.waiting and len(loader._queue) == 1:
         count_wait(_operations.waits, loader)
 
 
@@ -223,9 +217,6 @@ def then(promise: Promise[Any], fulfilled: Callable[[Any], None], rejected: Call
 
 def enqueue(job: Dispatch) -> None:
     """Put a loader's job into this thread's queue. Outside an operation it runs at once."""
-    if _operations.depth:
-        # `.get()` of another promise may have given up the tick, within the same resolver.
-        hold_again()
     async_instance.invoke(job, get_default_scheduler())
 
 
@@ -244,8 +235,7 @@ def run_next_job() -> bool:
     if loads:
         best = max(loads, key=lambda job: job.priority)
         queue.extend(job for job in loads if job is not best)
-        if _operations.waiting:
-            _note_wait(best.loader)
+        _note_wait(best.loader)
         best.loader._dispatch()
         return True
     if async_instance.late_queue:
@@ -257,8 +247,20 @@ def run_next_job() -> bool:
 def _run(job: Any) -> None:
     if isinstance(job, Promise):
         job._settle_promises()
-    else:
-        job()
+        return
+    if isinstance(job, partial) and job.func is dispatch_queue:
+        _note_wait(job.args[0])
+    job()
+
+
+def _run_until_settled(promise: Promise[Any]) -> None:
+    """Run jobs while somebody waits for a promise."""
+    _operations.waiting += 1
+    try:
+        while is_pending(promise) and run_next_job():
+            pass
+    finally:
+        _operations.waiting -= 1
 
 
 class _Operations(threading.local):
@@ -279,37 +281,28 @@ def held_queue() -> Iterator[None]:
     """
     self_test()
     if _operations.depth:
-        with _nested():
+        _operations.depth += 1
+        try:
             yield
+        finally:
+            _operations.depth -= 1
         return
     others = list(async_instance.normal_queue), list(async_instance.late_queue), async_instance.is_tick_used
     reset_thread_state()
     async_instance.is_tick_used = True
+    # `.get()` of a promise that is not ours: promise's own loop gives up the tick, and does not say for whom it waits.
+    # The instance is this thread's, so that no other thread's `.get()` changes.
+    async_instance.drain_queue_until_resolved = _run_until_settled  # type: ignore[method-assign]  # meant so
     _operations.depth, _operations.waits = 1, {}
     try:
         yield
     finally:
         _operations.depth = 0
+        del async_instance.drain_queue_until_resolved
         reset_thread_state()
         async_instance.normal_queue.extend(others[0])
         async_instance.late_queue.extend(others[1])
         async_instance.is_tick_used = others[2]
-
-
-@contextmanager
-def _nested() -> Iterator[None]:
-    _operations.depth += 1
-    try:
-        yield
-    finally:
-        _operations.depth -= 1
-        hold_again()
-
-
-def hold_again() -> None:
-    """Take the tick back: `Promise.get()` in a resolver gives it up."""
-    if not async_instance.is_tick_used:
-        async_instance.is_tick_used = True
 
 
 def drop_leftovers() -> int:

@@ -15,7 +15,7 @@ from dbopt.graphql.execution.columns import complete
 from dbopt.graphql.execution.core_versions import fragments_of, info_tail, propagates_errors
 from dbopt.graphql.execution.nulls import fail
 from dbopt.graphql.execution.plans import FieldPlan, ObjectPlan, Planner
-from dbopt.graphql.execution.promises import hold_again, run_next_job
+from dbopt.graphql.execution.promises import run_next_job
 from dbopt.graphql.execution.registry import clear_loaders
 from dbopt.graphql.execution.selections import Selections
 
@@ -120,7 +120,6 @@ class Run:
                 self._run_field(batch, field, sources, rows)
 
     def _run_field(self, batch: Batch, field: FieldPlan, sources: Sequence[Any], rows: Sequence[int] | None) -> None:
-        hold_again()
         if field.attribute is not None:
             values: list[Any] | None = _attributes(sources, *field.attribute)
         elif field.batch_resolve is not None:
@@ -159,7 +158,6 @@ class Run:
                 values.append(resolve(source, info, **self._arguments(field)))
             except Exception as error:  # noqa: BLE001  # user code: an error of this field
                 values.append(error)
-            hold_again()
         return values
 
     def _arguments(self, field: FieldPlan) -> dict[str, Any]:
