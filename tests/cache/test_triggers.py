@@ -60,6 +60,22 @@ def test_write_that_no_client_sees_is_seen(case, triggers, function, outside, el
     assert noted(outside) == []
 
 
+@cached_query(timeout=300)
+def name_of(pk):
+    return Author.objects.get(pk=pk).name
+
+
+def test_results_of_single_rows_are_renewed_too(triggers, outside, elsewhere):
+    ada = Author.objects.create(name="Ada", email="ada@example.org")
+    take_notes(connection)
+    assert elsewhere(name_of, ada.pk) == "Ada"
+
+    outside.execute("UPDATE testapp_author SET name = 'Grace'")
+    take_notes(connection)
+
+    assert elsewhere(name_of, ada.pk) == "Grace"
+
+
 def test_note_is_made_once_a_table_and_transaction(triggers, outside):
     with outside.transaction():
         for number in range(3):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from dbopt.cache.names.tables import database_of
-from dbopt.cache.names.tokens import table_tag
+from dbopt.cache.observation.written import whole_tables
 from dbopt.cache.server.servers import server
 from dbopt.cache.triggers.definitions import NOTES
 from dbopt.exceptions import CacheUnreachableError, ConfigurationError
@@ -50,7 +50,8 @@ def take_notes(connection: BaseDatabaseWrapper) -> int:
             cursor.execute(_TAKE, [BATCH])
             found = [table for (table,) in cursor.fetchall()]
         database = database_of(connection)
-        if found and not server().renew({table_tag(database, table) for table in found}):
+        # A note does not tell which rows were written.
+        if found and not server().renew(whole_tables(database, found)):
             raise CacheUnreachableError("The cache server does not answer; the notes are still there.")
     return len(found)
 
