@@ -13,6 +13,8 @@ from dbopt.cache.server.cluster import Cluster
 from dbopt.exceptions import ConfigurationError, require_extra
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
     from django.core.cache.backends.base import BaseCache
 
     from dbopt.cache.server.roads import Command, Network
@@ -61,8 +63,9 @@ class OneServer:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
-    def place_of(self, key: str) -> None:
-        """Return what stands for the server."""
+    def by_place(self, keys: Sequence[str]) -> dict[Hashable, Sequence[int]]:
+        """Return the positions of all keys under what stands for the server."""
+        return {None: range(len(keys))}
 
     def new_connection(self, place: object, **options: Any) -> Any:
         """Return a connection that is not connected yet."""

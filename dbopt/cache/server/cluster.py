@@ -6,7 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from dbopt.cache.server.roads import Command
 
@@ -19,10 +19,13 @@ class Cluster:
         self._lock = Lock()
         self._client: Any = None
 
-    def place_of(self, key: str) -> Any:
-        """Return the primary that holds a key."""
+    def by_place(self, keys: Sequence[str]) -> dict[Hashable, Sequence[int]]:
+        """Return the positions of keys by the primaries that hold them."""
         client = self._connected()
-        return client.get_node_from_key(key).name
+        found: dict[Hashable, list[int]] = {}
+        for number, key in enumerate(keys):
+            found.setdefault(client.get_node_from_key(key).name, []).append(number)
+        return dict(found)
 
     def new_connection(self, place: Any, **options: Any) -> Any:
         """Return a connection to a node that is not connected yet."""

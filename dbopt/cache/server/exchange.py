@@ -18,7 +18,7 @@ from dbopt.cache.server.debt import Debt, Payer
 from dbopt.cache.server.lineage import Lineage
 from dbopt.cache.server.local import LocalCopy, removal_tag
 from dbopt.cache.server.loops import Loops
-from dbopt.cache.server.renewals import renewals
+from dbopt.cache.server.packing import reading, renewals
 from dbopt.cache.server.roads import Command, Road, Script
 from dbopt.cache.server.strict import CREATE, MARK, REAP, RENEW, token_commands
 from dbopt.cache.values.entries import new_marker
@@ -324,20 +324,19 @@ class CacheServer:
 
     def _reading(self, keys: Sequence[str]) -> list[Command]:
         if not self._is_cluster:
-            return [Command(keys[0], ("MGET", *keys))]
-        parts = [[keys[number] for number in numbers] for numbers in by_slot(keys)]
-        return [Command(part[0], ("MGET", *part)) for part in parts]
+            return [reading(keys)]
+        return [reading([keys[number] for number in numbers]) for numbers in by_slot(keys)]
 
     def _read(self, keys: Sequence[str], *before: Command) -> list[bytes | None] | None:
         """Read keys, after other commands of the same round trip."""
-        reading = self._reading(keys)
-        answers = self._ask(*before, *reading)
+        commands = self._reading(keys)
+        answers = self._ask(*before, *commands)
         if answers is None:
             return None
-        if len(reading) == 1:
+        if len(commands) == 1:
             return cast("list[bytes | None]", answers[-1])
         found: dict[str, bytes | None] = {}
-        for command, answer in zip(reading, answers[len(before) :], strict=True):
+        for command, answer in zip(commands, answers[len(before) :], strict=True):
             found.update(zip(command.words[1:], answer, strict=True))
         return [found[key] for key in keys]
 

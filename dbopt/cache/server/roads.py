@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from dbopt.exceptions import require_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from dbopt.cache.server.lineage import Lineage
 
@@ -53,8 +53,8 @@ class Command(NamedTuple):
 class Network(Protocol):
     """The server, or the nodes of a cluster. A place is where a connection leads to."""
 
-    def place_of(self, key: str) -> Hashable:
-        """Return the place where a key lies; may connect in order to find out."""
+    def by_place(self, keys: Sequence[str]) -> Mapping[Hashable, Sequence[int]]:
+        """Return the positions of keys by the places where they lie; may connect in order to find out."""
 
     def new_connection(self, place: Hashable, **options: Any) -> Any:
         """Return a connection that is not connected yet; options replace those of the settings."""
@@ -135,9 +135,7 @@ class Road:
         return answer
 
     def _send(self, commands: Sequence[Command], *, is_last_try: bool = False) -> list[Any]:
-        groups: dict[Hashable, list[int]] = {}
-        for number, command in enumerate(commands):
-            groups.setdefault(self._network.place_of(command.key), []).append(number)
+        groups = self._network.by_place([command.key for command in commands])
         lines: list[_Line] = []
         answers: list[Any] = [None] * len(commands)
         self.round_trips += 1

@@ -1,4 +1,4 @@
-"""The commands that replace tokens where no marks and hold-offs are kept; every write waits for them."""
+"""The commands of each hit and each write, packed: the client takes longer to pack one than the server to carry it out."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from dbopt.cache.names.tokens import new_token
 from dbopt.cache.server.roads import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+
+def reading(keys: Sequence[str]) -> Command:
+    """Return a command that reads keys of one place."""
+    parts = [b"*%d\r\n$4\r\nMGET\r\n" % (len(keys) + 1)]
+    for key in keys:
+        name = key.encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(name), name))
+    return Command(keys[0], ("MGET", *keys), None, b"".join(parts))
 
 
 def renewals(keys: Iterable[str], *, token_ms: int) -> list[Command]:
     """Return a command for each key that replaces its token, if it has one, by one that lives for so many ms.
 
-    Packed here: the client takes longer to pack a command than the server to carry it out.
+    For tokens that carry neither marks nor hold-offs.
     """
     # One token for all: each key gets what it never held before.
     token = new_token()

@@ -1,4 +1,4 @@
-"""The commands that a write waits for, and the statements that pass by the observer."""
+"""The commands that each hit and each write wait for, and the statements that pass by the observer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from redis.connection import Connection
 
 from dbopt.cache.names.tokens import TOKEN_BYTES
 from dbopt.cache.observation.transactions import state_of
-from dbopt.cache.server.renewals import renewals
+from dbopt.cache.server.packing import reading, renewals
 from dbopt.statements import read_statement
 
 READS = 'SELECT "testapp_author"."id" FROM "testapp_author"'
@@ -24,6 +24,14 @@ def test_renewals_are_packed_as_the_client_packs_them():
     ]
     assert [command.words[:2] for command in commands] == [("SET", key) for key in keys]
     assert all(len(command.words[2]) == TOKEN_BYTES for command in commands)
+
+
+@pytest.mark.parametrize("keys", [["a"], ["dbopt:v:{_}:bücher:7", "", "dbopt:g:{_}:E"]])
+def test_reading_is_packed_as_the_client_packs_it(keys):
+    command = reading(keys)
+
+    assert command.packed == b"".join(Connection().pack_command(*command.words))
+    assert command.words == ("MGET", *keys)
 
 
 def test_no_renewal_gives_a_key_what_it_held_before():
