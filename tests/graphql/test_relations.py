@@ -8,7 +8,8 @@ from itertools import pairwise
 import graphene
 import pytest
 from django.db import connection
-from django.db.models import Prefetch
+from django.db.models import Count, F, Manager, Prefetch
+from django.db.models.functions import Left
 from django.test.utils import CaptureQueriesContext
 from graphene_django import DjangoListField, DjangoObjectType
 from graphene_django.registry import Registry
@@ -299,26 +300,73 @@ def test_hidden_prefetched_rows_stay_hidden():
     assert result.data == {"authors": [{"books": []}, {"books": [{"title": "B1.0"}]}, {"books": []}]}
 
 
-def test_get_queryset_that_joins_the_same_relation_does_not_hide_pairs():
-    author = Author.objects.create(name="A", email="a@example.com")
-    published, draft = (Book.objects.create(title=title, author=author) for title in ("published", "draft"))
-    tag = Tag.objects.create(slug="t")
-    for book in (published, draft):
-        book.tags.add(tag)
+@pytest.mark.parametrize(
+    "get_queryset",
+    [
+        lambda rows: rows.order_by("slug"),
+        # What a filter, an order or an annotation says of the relation, it says of the parent's own pair.
+        lambda rows: rows.filter(books__title="B0.0").order_by("slug"),
+        lambda rows: rows.filter(books__pages__gt=0).exclude(books__title="B1.1").order_by("slug"),
+        lambda rows: rows.order_by("-books__pages", "slug"),
+        lambda rows: rows.annotate(pages=F("books__pages")).filter(pages__gt=1).order_by("slug"),
+        lambda rows: rows.annotate(count=Count("books")).filter(count=1).order_by("slug"),
+        lambda rows: rows.filter(books__author__name__startswith="A").distinct().order_by("-slug"),
+        lambda rows: rows.annotate(kind=Left("slug", 1)).order_by("kind", "-slug").distinct("kind"),
+        lambda rows: rows.filter(slug="t0").union(rows.filter(slug="t1")).order_by("slug"),
+        lambda rows: Tag.objects.filter(pk__in=rows).order_by("slug"),
+        lambda rows: rows.select_related().prefetch_related("books").only("slug").order_by("slug"),
+    ],
+)
+def test_get_queryset_of_a_many_to_many_relation_sees_what_stock_shows_it(get_queryset):
+    fill(3)
+    for number, book in enumerate(Book.objects.order_by("pk")):
+        Book.objects.filter(pk=book.pk).update(pages=number)
+    text = "{ books { title tags { slug } } tags { slug books { title } } }"
+    hook = {"Tag_get_queryset": classmethod(lambda cls, rows, info: get_queryset(rows))}
 
-    def get_queryset(cls, queryset, info):
-        return queryset.filter(books__title="published")
+    result, statements = ask(optimize(build(**hook)), text)
 
-    schema = optimize(build(Tag_get_queryset=classmethod(get_queryset)))
-    result, statements = ask(schema, "{ books { title tags { slug } } }")
+    assert result.errors is None
+    expected = stock(text, **hook).data
+    assert sorted_lists(result.data) == sorted_lists(expected)
+    assert [book["tags"] for book in result.data["books"]] == [book["tags"] for book in expected["books"]]
+    assert statements <= 6
 
-    assert result.data == {
-        "books": [
-            {"title": "published", "tags": [{"slug": "t"}]},
-            {"title": "draft", "tags": [{"slug": "t"}]},
-        ]
-    }
+
+def test_get_queryset_that_starts_anew_is_asked_for_the_rows_of_each_parent():
+    fill(3)
+    hook = {"Tag_get_queryset": classmethod(lambda cls, rows, info: Tag.objects.exclude(slug="t0"))}
+    text = "{ books { tags { slug } } }"
+
+    result, statements = ask(optimize(build(**hook)), text)
+
+    every = stock(text).data["books"]
+    assert sorted_lists(result.data) == sorted_lists(
+        {"books": [{"tags": [tag for tag in book["tags"] if tag["slug"] != "t0"]} for book in every]}
+    )
     assert statements == 3
+
+
+@pytest.mark.parametrize("relation", ["author { name }", "tags { slug }"])
+def test_get_queryset_that_gives_no_queryset_is_an_error_that_says_so(relation):
+    fill(1)
+    hook = classmethod(lambda cls, rows, info: list(rows))
+    schema = optimize(build(Author_get_queryset=hook, Tag_get_queryset=hook))
+
+    result, _ = ask(schema, f"{{ books {{ {relation} }} }}")
+
+    assert "Node.get_queryset must return a queryset, not list" in messages(result)[0][0]
+
+
+def test_order_of_the_model_may_lead_through_the_relation(monkeypatch):
+    fill(3)
+    monkeypatch.setattr(Tag._meta, "ordering", ["-books__title", "slug"])
+    text = "{ books { title tags { slug } } }"
+
+    result, statements = ask(optimize(build()), text)
+
+    assert result.data == stock(text).data
+    assert statements == 2
 
 
 def test_get_queryset_with_a_slice_is_an_error_of_the_field():
@@ -327,10 +375,16 @@ def test_get_queryset_with_a_slice_is_an_error_of_the_field():
     def get_queryset(cls, queryset, info):
         return queryset[:1]
 
-    schema = optimize(build(Publisher_get_queryset=classmethod(get_queryset)))
+    hook = classmethod(get_queryset)
+    schema = optimize(build(Publisher_get_queryset=hook, Tag_get_queryset=hook))
     result, _ = ask(schema, "{ books { title publisher { name } } }")
 
     assert [row["publisher"] for row in result.data["books"]] == [None] * 4
+    assert {message for message, _ in messages(result)} == {"Cannot filter a query once a slice has been taken."}
+
+    result, _ = ask(schema, "{ books { tags { slug } } }")
+
+    assert result.data == {"books": [None] * 4}
     assert {message for message, _ in messages(result)} == {"Cannot filter a query once a slice has been taken."}
 
 
@@ -469,8 +523,8 @@ def test_two_types_of_one_model_read_and_permit_apart():
 
     assert result.errors is None
     assert result.data == {"ones": [{"title": "B", "tags": []}], "twos": [{"pages": 3, "tags": [{"slug": "t"}]}]}
-    # Books twice, pairs and shown tags; none() asks for pairs only.
-    assert statements == 5
+    # Books twice, pairs and shown tags; none() asks for nothing.
+    assert statements == 4
 
 
 def test_keys_of_two_columns():
@@ -536,3 +590,22 @@ def test_request_leaves_nothing_for_the_garbage_collector(rf, settings):
 def test_undeclared_generic_relations_are_left_alone():
     assert "notes" not in build().graphql_schema.type_map["AuthorNode"].fields
     assert Note._meta.get_field("subject").related_model is None
+
+
+def test_single_rows_come_from_objects_as_in_stock_whatever_the_default_manager_hides(monkeypatch):
+    class Hiding(Manager):
+        def get_queryset(self):
+            return super().get_queryset().none()
+
+    hiding = Hiding()
+    hiding.model = Publisher
+    monkeypatch.setattr(Publisher._meta, "default_manager", hiding)
+    fill(2)
+    text = "{ books { title publisher { name } } }"
+    hook = {"Publisher_get_queryset": classmethod(lambda cls, rows, info: rows.exclude(name="P1"))}
+
+    result, statements = ask(optimize(build(**hook)), text)
+
+    assert result.data == stock(text, **hook).data
+    assert [book["publisher"] for book in result.data["books"]] == [None, None, {"name": "P0"}, None]
+    assert statements == 2

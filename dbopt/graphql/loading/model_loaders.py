@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count, Model, QuerySet
 from promise import Promise
 
+from dbopt.exceptions import LoaderContractError
 from dbopt.graphql.loading.loaders import DataLoader
 from dbopt.graphql.loading.paths import path_of
 from dbopt.graphql.loading.rows import Reading, keyed
@@ -38,8 +39,23 @@ class RowLoader(DataLoader[Any, Any]):
 
     def get_queryset(self) -> QuerySet[Any]:
         """Return the rows that may be seen. Override it to filter; called once a batch."""
-        rows = self.rows()
-        return rows if self.node_type is None else self.node_type.get_queryset(rows, self.info)
+        return self.seen(self.rows())
+
+    def seen(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those of some rows that may be seen.
+
+        Raises:
+            LoaderContractError: the type's ``get_queryset`` returned something else than a queryset.
+        """
+        if self.node_type is None:
+            return rows
+        found = self.node_type.get_queryset(rows, self.info)
+        if isinstance(found, QuerySet):
+            return found
+        raise LoaderContractError(
+            f"{self.node_type.__name__}.get_queryset must return a queryset, not {type(found).__name__}: "
+            "loaders look among its rows for those of many parents."
+        )
 
     def close(self) -> None:
         """End the loader, as DataLoader does."""

@@ -14,6 +14,7 @@ from graphene_django import DjangoObjectType
 from dbopt.graphql.execution.batches import LazyInfo
 from dbopt.graphql.loading.model_loaders import ModelLoader
 from dbopt.graphql.loading.projection import reading_of
+from dbopt.graphql.relations.fields import node_manager
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -77,5 +78,5 @@ class NodeLoader(ModelLoader):
 
     def rows(self) -> QuerySet[Any]:
         """Return all rows that `DjangoObjectType.get_node` would start from."""
-        rows: QuerySet[Any] = self.model.objects.using(self.using)  # type: ignore[attr-defined]  # as upstream
+        rows: QuerySet[Any] = node_manager(self.model).using(self.using)
         return rows
