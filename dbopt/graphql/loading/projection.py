@@ -87,6 +87,7 @@ class Projector:
     ) -> dict[str, Columns]:
         """Unite what all selections of each type need; @skip and @include count as if they were not there."""
         needs: dict[str, Columns] = {}
+        told: set[tuple[str, str]] = set()
         root = self.schema.get_root_type(operation.operation)
         todo: list[tuple[GraphQLObjectType, SelectionSetNode]] = [(root, operation.selection_set)] if root else []
         seen: set[tuple[str, int]] = set()
@@ -99,11 +100,16 @@ class Projector:
             for node in selection_set.selections:
                 if isinstance(node, FieldNode):
                     self._need(needs, object_type, node.name.value)
-                    todo.extend(self._below(needs, object_type, node))
+                    below = list(self._below(needs, object_type, node))
+                    todo.extend(below)
+                    if _tells_parents(object_type.fields.get(node.name.value)):
+                        told.update((object_type.name, row_type.name) for row_type, _ in below)
                     continue
                 fragment: Any = node if hasattr(node, "selection_set") else fragments.get(node.name.value)  # type: ignore[attr-defined]
                 if fragment is not None and applies(self.schema, fragment.type_condition, object_type):
                     todo.append((object_type, fragment.selection_set))
+        # Who may look at anything of a row may look at anything of the parent that it knows.
+        needs.update(dict.fromkeys(parent for parent, row in told if needs.get(row, frozenset()) is None))
         return needs
 
     def _need(self, needs: dict[str, Columns], object_type: GraphQLObjectType, name: str) -> None:
@@ -125,6 +131,11 @@ class Projector:
             if _looks_at_rows(named, below):
                 needs[below.name] = None
             yield below, node.selection_set
+
+
+def _tells_parents(field: GraphQLField | None) -> bool:
+    """Whether the rows that a field gives know the object that it is a field of."""
+    return field is not None and getattr(field.resolve, "tells_parents", False)
 
 
 def _looks_at_rows(named: Any, object_type: GraphQLObjectType) -> bool:
