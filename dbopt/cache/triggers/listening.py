@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from dbopt.cache.names.tables import database_of
-from dbopt.cache.observation.written import whole_tables
+from dbopt.cache.names.tokens import bulk_tag, table_tag
 from dbopt.cache.server.servers import server
 from dbopt.cache.triggers.definitions import NOTES
 from dbopt.exceptions import CacheUnreachableError, ConfigurationError
@@ -51,7 +51,8 @@ def take_notes(connection: BaseDatabaseWrapper) -> int:
             found = [table for (table,) in cursor.fetchall()]
         database = database_of(connection)
         # A note does not tell which rows were written.
-        if found and not server().renew(whole_tables(database, found)):
+        tags = {tag(database, table) for table in found for tag in (table_tag, bulk_tag)}
+        if tags and not server().renew(tags):
             raise CacheUnreachableError("The cache server does not answer; the notes are still there.")
     return len(found)
 
