@@ -19,7 +19,6 @@ from graphql import (
     GraphQLError,
     OperationDefinitionNode,
     OperationType,
-    execute,
     get_operation_ast,
     validate_schema,
 )
@@ -30,7 +29,7 @@ from dbopt.graphql.cache.observations import observing
 from dbopt.graphql.cache.operations import Question
 from dbopt.graphql.encoding import encode
 from dbopt.graphql.errors import error_code, with_code, without_suggestions
-from dbopt.graphql.execution.core_versions import executed_by
+from dbopt.graphql.execution.core_versions import execute_document
 from dbopt.graphql.execution.deadlines import TimedExecutionContext, time_limit
 from dbopt.graphql.execution.promises import drop_leftovers
 from dbopt.graphql.execution.registry import clear_registry
@@ -222,22 +221,23 @@ class GraphQLView(graphene_django.views.GraphQLView):
         block: AbstractContextManager[Any] = transaction.atomic() if is_atomic else nullcontext()
         try:
             with self.limited_time(request), block:
-                result = execute(
+                result = execute_document(
                     self.schema.graphql_schema,
                     prepared.document,
+                    context_class=observing(self.execution_context_class),
+                    variables=asked.variables,
+                    hides_suggestions=not self.get_options(request).shows_suggestions,
                     root_value=self.get_root_value(request),
                     context_value=self.get_context(request),
-                    variable_values=asked.variables,
                     operation_name=asked.operation_name,
                     middleware=self.get_middleware(request),
-                    **executed_by(observing(self.execution_context_class)),
                 )
                 # Upstream keeps what a failing mutation wrote; one that was stopped half-way is no one's intention.
                 if is_atomic and (getattr(request, MUTATION_ERRORS_FLAG, False) is True or _has_timed_out(result)):
                     transaction.set_rollback(True)
         except Exception as error:  # noqa: BLE001  # upstream's rule: any error becomes a response
             return ExecutionResult(errors=[error])  # type: ignore[list-item]  # format_error takes any
-        return result  # type: ignore[return-value]  # awaitable only with an execution context of that kind
+        return result
 
     def json_encode(self, request: HttpRequest, d: Any, pretty: bool = False) -> Any:
         """Return a response as JSON: bytes, or for the parts of a batch, which upstream joins, a string."""

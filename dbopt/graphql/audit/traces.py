@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
-from graphql import DocumentNode, ExecutionResult, GraphQLSchema, execute
 
-from dbopt.graphql.execution.core_versions import executed_by
+from dbopt.graphql.execution.core_versions import execute_document
 from dbopt.graphql.execution.executor import DboptExecutionContext
 from dbopt.graphql.execution.runs import Run
 from dbopt.monitoring.origins import find_caller
@@ -19,7 +18,7 @@ from dbopt.signals import batch_loaded
 from dbopt.statements import read_statement
 
 if TYPE_CHECKING:
-    from graphql import ExecutionContext
+    from graphql import DocumentNode, ExecutionContext, ExecutionResult, GraphQLSchema
 
     from dbopt.graphql.execution.batches import Batch, FieldColumn
     from dbopt.graphql.execution.plans import FieldPlan
@@ -108,17 +107,18 @@ def trace(  # noqa: PLR0913  # all by keyword but two
     token = _current.set(found)
     try:
         with _rolled_back(databases), _watched(found):
-            result = execute(
+            result = execute_document(
                 schema,
                 document,
+                context_class=_TracedExecutionContext,
+                variables=dict(variables),
+                hides_suggestions=False,
                 context_value=context,
-                variable_values=dict(variables),
                 operation_name=operation_name,
-                **executed_by(_TracedExecutionContext),
             )
     finally:
         _current.reset(token)
-    return found, result  # type: ignore[return-value]  # awaitable only with an execution context of that kind
+    return found, result
 
 
 _current: ContextVar[Trace] = ContextVar("dbopt_graphql_trace")

@@ -6,15 +6,17 @@ graphql-core passes to resolvers is passed as that version has it, ``info.variab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 import graphql
 from graphql import (
     ASTValidationRule,
     DocumentNode,
+    ExecutionResult,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLAbstractType,
@@ -26,6 +28,7 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
+    execute,
     validate,
 )
 
@@ -65,9 +68,12 @@ class OperationContext(ExecutionContext):
             self, root_type: GraphQLObjectType, root_value: Any, fields: Any, serially: bool, deferred: Any
         ) -> dict[str, Any] | None:
             """Execute the operation, as 3.3 asks for it."""
-            fragments: Mapping[str, Any] = self.fragments
-            if any(fragment.variable_signatures for fragment in fragments.values()):
+            executor: Any = self
+            if any(fragment.variable_signatures for fragment in executor.fragments.values()):
                 raise GraphQLError(_NO_FRAGMENT_VARIABLES, self.operation)
+            # An info has them, and an error's frames have infos: a cycle that would keep the request.
+            methods = (executor.gather_async_work, executor.track_async_work)
+            executor.async_helpers = type(executor.async_helpers)(*map(_weakly, methods))
             return self.execute_root(root_type, root_value, serially=serially)
     else:
 
@@ -80,13 +86,48 @@ class OperationContext(ExecutionContext):
             return self.execute_root(root_type, root_value, serially=kind is OperationType.MUTATION)
 
 
+def _weakly(method: Any) -> Callable[[Any], Any]:
+    reference: WeakMethod[Any] = WeakMethod(method)
+
+    def call(values: Any) -> Any:
+        found: Any = reference()
+        return found(values)
+
+    return call
+
+
 def executed_by(context_class: type[ExecutionContext]) -> dict[str, Any]:
     """Return the argument that says which class executes: of graphql-core's `execute`, or a graphene schema's."""
     return {"executor_class" if _HAS_EXECUTOR else "execution_context_class": context_class}
 
 
-def fragments_of(context: ExecutionContext) -> dict[str, FragmentDefinitionNode]:
-    """Return the fragments of a document by name."""
+def execute_document(
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    *,
+    context_class: type[ExecutionContext],
+    variables: Any,
+    hides_suggestions: bool,
+    **others: Any,
+) -> ExecutionResult:
+    """Execute synchronously; others are further arguments of graphql-core's `execute`.
+
+    Raises:
+        TypeError: variables are no dictionary.
+    """
+    if variables is not None and not isinstance(variables, dict):
+        # In the words of 3.2; 3.3 would take anything.
+        raise TypeError("Variable values must be provided as a dictionary with variable names as keys.")
+    others |= _hiding(execute, hides_suggestions=hides_suggestions) | executed_by(context_class)
+    if _HAS_EXECUTOR:
+        # A QuerySet can be read in two ways.
+        others["is_async_iterable"] = lambda _: False
+    result: Any = execute(schema, document, variable_values=variables, **others)
+    return result  # type: ignore[no-any-return]  # an awaitable where the class, which is no other than ours, awaits
+
+
+def fragments_of(context: Any) -> dict[str, FragmentDefinitionNode]:
+    """Return the fragments of a document by name, from an execution context or a resolve info."""
     found: dict[str, FragmentDefinitionNode] = getattr(context, "fragment_definitions", context.fragments)
     return found
 
@@ -149,10 +190,13 @@ def validate_document(
     hides_suggestions: bool,
 ) -> list[GraphQLError]:
     """Validate without looking for suggestions, which takes time, from 3.2.7 on; older versions always look."""
-    hidden: dict[str, Any] = {"hide_suggestions": True} if hides_suggestions and _can_hide_suggestions() else {}
-    return validate(schema, document, rules, max_errors, **hidden)
+    return validate(schema, document, rules, max_errors, **_hiding(validate, hides_suggestions=hides_suggestions))
+
+
+def _hiding(function: Callable[..., Any], *, hides_suggestions: bool) -> dict[str, Any]:
+    return {"hide_suggestions": True} if hides_suggestions and _can_hide_suggestions(function) else {}
 
 
 @cache
-def _can_hide_suggestions() -> bool:
-    return "hide_suggestions" in signature(validate).parameters
+def _can_hide_suggestions(function: Callable[..., Any]) -> bool:
+    return "hide_suggestions" in signature(function).parameters

@@ -24,6 +24,7 @@ from graphql import (
 )
 
 from dbopt.exceptions import ConfigurationError
+from dbopt.graphql.execution.core_versions import fragments_of
 from dbopt.graphql.execution.selections import applies
 from dbopt.graphql.execution.shortcuts import checks_only_the_class, plain_attribute
 from dbopt.graphql.loading.rows import Reading
@@ -66,7 +67,7 @@ class Projector:
         operation: OperationDefinitionNode = info.operation
         known = self._operations.get(id(operation))
         if known is None:
-            found = self._needs(operation, info.fragments)
+            found = self._needs(operation, fragments_of(info))
             readings = {name: Reading(columns, is_quick=self.fast_rows) for name, columns in found.items()}
             if len(self._operations) >= _MOST_OPERATIONS:
                 self._operations.clear()

@@ -16,7 +16,7 @@ from promise import Promise
 from dbopt.cache import bypass, counters, invalidate
 from dbopt.exceptions import ConfigurationError
 from dbopt.graphql import DboptExecutionContext, GraphQLView, batch, cache_control, cached_field, optimize
-from dbopt.graphql.execution.core_versions import executed_by
+from dbopt.graphql.execution.core_versions import executed_by, plain_variables
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.graphql.cache import bookshop
 from tests.testapp.models import Author, Book, Shop
@@ -105,8 +105,8 @@ class Query(graphene.ObjectType):
             "user": lambda: info.context.user.username,
             "cookies": lambda: info.context.COOKIES.get("cart", ""),
             "path": lambda: ".".join(map(str, info.path.as_list())),
-            "variables": lambda: sorted(info.variable_values.items()),
-            "unpacked": lambda: tuple(info)[9],
+            "variables": lambda: sorted(plain_variables(info.variable_values).items()),
+            "unpacked": lambda: plain_variables(tuple(info)[9]),
         }[at]()
         return f"{found}:{Book.objects.count()}"
 
