@@ -50,6 +50,15 @@ def test_two_tenants_never_share(shops, required, outcomes):
     assert outcomes(codes)["hits"] == 2
 
 
+def test_tenants_that_no_resolver_finds_never_share_either(shops, outcomes):
+    for _ in range(2):
+        for tenant, expected in ((1, ["one"]), (2, ["two"])):
+            with tenant_context(tenant):
+                assert codes() == expected
+
+    assert outcomes(codes)["hits"] == 2
+
+
 @pytest.mark.parametrize("tenant", ["", "_", "{1}", "1", "a:b", "*", "{_}:E"])
 def test_odd_tenants_share_with_nobody(shops, required, tenant):
     with tenant_context(1):

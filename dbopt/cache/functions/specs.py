@@ -241,11 +241,12 @@ class Spec:
         if self.shared:
             return NO_TENANT
         tenancy = dbopt_settings.tenancy
-        if tenancy.resolver is None:
-            return NO_TENANT
         tenant = current_tenant()
+        # Also one that a project sets without telling how its requests find theirs.
         if tenant is not None:
             return tenant_slug(tenant)
+        if tenancy.resolver is None:
+            return NO_TENANT
         if tenancy.required:
             raise TenantRequiredError(
                 f"{self.path} is cached for a tenant, and no tenant is set. Call it inside tenant_context(pk), "

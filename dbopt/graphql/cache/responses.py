@@ -19,6 +19,7 @@ from dbopt.graphql.cache.observations import Observation, observed
 from dbopt.graphql.cache.operations import Operation, Question, coerced, operation_of
 from dbopt.graphql.cache.scoped import ScopedCall
 from dbopt.graphql.encoding import encode
+from dbopt.tenancy import current_tenant
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -90,7 +91,8 @@ class ResponseCall(ScopedCall):
         if isinstance(found, ExecutionResult):
             return found
         data, made, max_age = found
-        is_public = self.identity.is_anybody(self.watch) and dbopt_settings.tenancy.resolver is None
+        has_tenants = dbopt_settings.tenancy.resolver is not None or current_tenant() is not None
+        is_public = self.identity.is_anybody(self.watch) and not has_tenants
         encoded: Any = EncodedData(data, made, max_age if self.is_kept else None, is_public)
         return ExecutionResult(data=encoded)
 
