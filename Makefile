@@ -7,7 +7,7 @@ ARGS ?=
 # Where servers cannot be had, tests that need them fail instead of being skipped. Empty: skip with the reason.
 export DBOPT_TEST_REQUIRE ?= postgres,redis,neo4j
 
-.PHONY: demo test coverage test-long fuzz test-bare lint format types layers docs bench pins clean
+.PHONY: demo test coverage test-long fuzz test-bare lint format types layers check docs bench pins clean
 
 $(VENV)/.ready: requirements/django-$(DJANGO).txt pyproject.toml
 	sh scripts/make_venv.sh $(PYTHON) $(VENV) requirements/django-$(DJANGO).txt
@@ -49,6 +49,10 @@ types: $(VENV)/.ready
 
 layers: $(VENV)/.ready
 	$(BIN)/lint-imports
+
+# What an application's own pipeline runs on its project: here on the example.
+check: $(VENV)/.ready
+	$(BIN)/python manage.py dbopt_check
 
 docs: $(VENV)/.ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .site

@@ -20,7 +20,7 @@ NESTED = """{
         id
         name
         type
-        outgoing { id type confidence target { id name type } }
+        outgoing(first: 10) { nodes { id type confidence target { id name type } } }
       }
     }
   }
@@ -52,7 +52,7 @@ EXAMPLES = (
     edges {
       node {
         name
-        neighbours(limit: 5) { name relationshipType isOutgoing }
+        neighbours(first: 5) { totalCount nodes { name relationshipType isOutgoing } }
       }
     }
   }

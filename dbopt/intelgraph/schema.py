@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import graphene
 
-from dbopt.graphql import DataLoader, KeysetConnectionField, optimize
+from dbopt.graphql import DataLoader, KeysetConnectionField, cache_control, cached_field, optimize
 from dbopt.intelgraph.loaders import EntityByIdLoader, InvestigationByIdLoader, RelationshipByIdLoader
 from dbopt.intelgraph.mutations import Mutation
-from dbopt.intelgraph.nodes import EntityNode, InvestigationNode, MemberNode, RelationshipNode
+from dbopt.intelgraph.nodes import (
+    EntityNode,
+    InvestigationNode,
+    MemberNode,
+    RelationshipNode,
+    TypeCountNode,
+    checked_limit,
+    type_counts,
+)
 from dbopt.intelgraph.queries import entities, investigations, members, relationships
+from dbopt.intelgraph.summaries import entity_type_counts
 from dbopt.tenancy import require_tenant
 
 if TYPE_CHECKING:
@@ -39,6 +48,15 @@ class Query(graphene.ObjectType):
         description="Entities, the newest first.",
     )
     entity = _one(EntityNode, EntityByIdLoader)
+    entity_types = graphene.List(
+        graphene.NonNull(TypeCountNode), required=True, description="Entities of each type, the most frequent first."
+    )
+    hubs = graphene.List(
+        graphene.NonNull(EntityNode),
+        required=True,
+        limit=graphene.Int(default_value=10),
+        description="Entities with the most relationships out of them, those first.",
+    )
     relationships = KeysetConnectionField(
         RelationshipNode,
         type=graphene.String(description="Exactly this type."),
@@ -63,6 +81,16 @@ class Query(graphene.ObjectType):
         """Return what matches; the field takes a page."""
         rows = entities.newest(require_tenant(), kind=type)
         return rows & entities.name_contains(text) if text else rows
+
+    @cache_control(max_age=300, scope="PUBLIC")
+    def resolve_entity_types(self, info: Any) -> list[TypeCountNode]:
+        """Return the numbers; responses that ask for nothing else are kept whole."""
+        return type_counts(entity_type_counts(require_tenant()))
+
+    @cached_field(timeout=300, scope="PUBLIC")
+    def resolve_hubs(self, info: Any, limit: int) -> QuerySet[Entity]:
+        """Return the rows, which are kept: finding them counts all relationships."""
+        return entities.most_connected(require_tenant())[: checked_limit(limit)]
 
     def resolve_relationships(self, info: Any, type: str | None = None, entity: Any = None) -> QuerySet[Relationship]:
         """Return what matches."""

@@ -60,9 +60,9 @@ def queries():
     cypher_executed.disconnect(receive)
 
 
-TEXT = """{ entities { edges { node { id neighbours {
+TEXT = """{ entities { edges { node { id neighbours { nodes {
     id name type relationshipId relationshipType confidence isOutgoing entity { externalId }
-} } } } }"""
+} } } } } }"""
 
 
 def test_neighbours_of_all_entities_are_one_cypher_query_and_their_rows_one_statement(world, queries):
@@ -70,7 +70,7 @@ def test_neighbours_of_all_entities_are_one_cypher_query_and_their_rows_one_stat
 
     data, statements = ask_counted(world, TEXT)
 
-    found = {int(node["id"]): node["neighbours"] for node in nodes(data["entities"])}
+    found = {int(node["id"]): node["neighbours"]["nodes"] for node in nodes(data["entities"])}
     assert found[first.pk] == [
         {
             "id": str(second.pk),
@@ -93,17 +93,59 @@ def test_neighbours_of_all_entities_are_one_cypher_query_and_their_rows_one_stat
             "entity": {"externalId": "e2"},
         },
     ]
-    assert queries == ["intelgraph.neighbours"]
+    assert queries == ["Entity.neighbours"]
     assert len(statements) == 2
 
 
-def test_limit_holds_for_each_entity(world, queries):
-    data, _ = ask_counted(
-        world, "{ entities { edges { node { a: neighbours(limit: 1) { id } b: neighbours { id } } } } }"
+def test_page_holds_for_each_entity_and_goes_on_behind_its_cursor(world, queries):
+    text = """query P($id: ID!, $after: String) { entity(id: $id) {
+        neighbours(first: 1, after: $after) { totalCount nodes { id } pageInfo { endCursor hasNextPage } }
+    } }"""
+    first, second, third = world.entities
+
+    data, _ = ask_counted(world, "{ entities { nodes { neighbours(first: 1) { totalCount nodes { id } } } } }")
+    assert [
+        (len(node["neighbours"]["nodes"]), node["neighbours"]["totalCount"]) for node in data["entities"]["nodes"]
+    ] == [(1, 2)] * 3
+    assert queries == ["Entity.neighbours"] * 2
+
+    page = ask(world, text, id=first.pk).data["entity"]["neighbours"]
+    assert (page["nodes"], page["pageInfo"]["hasNextPage"]) == ([{"id": str(second.pk)}], True)
+    page = ask(world, text, id=first.pk, after=page["pageInfo"]["endCursor"]).data["entity"]["neighbours"]
+    assert (page["nodes"], page["pageInfo"]["hasNextPage"]) == ([{"id": str(third.pk)}], False)
+
+
+def test_neighbours_may_be_of_one_type_and_come_once_for_each_relationship(world):
+    first, second, _ = world.entities
+    graph.write(
+        "MATCH (a:GraphQLTest {id: $a}) MATCH (b:GraphQLTest {id: $b}) SET b.type = 'company' "
+        "CREATE (a)-[:RELATED_TO {id: 0, tenantId: $tenant, type: 'pays', confidence: 0.9}]->(b)",
+        {"a": first.pk, "b": second.pk, "tenant": world.tenant.pk},
     )
 
-    assert [(len(node["a"]), len(node["b"])) for node in nodes(data["entities"])] == [(1, 2)] * 3
-    assert queries == ["intelgraph.neighbours"] * 2
+    result = ask(
+        world,
+        'query N($id: ID!) { entity(id: $id) { neighbours(type: "company") { nodes { relationshipType } } } }',
+        id=first.pk,
+    )
+
+    assert result.data["entity"]["neighbours"]["nodes"] == [{"relationshipType": "pays"}, {"relationshipType": "knows"}]
+
+
+def test_common_neighbours_of_many_entities_are_one_query(world, queries):
+    first, second, third = world.entities
+    stranger = make_world("two")
+    project(stranger)
+    text = "query C($a: ID!) { entities { nodes { id commonNeighbours(entity: $a) } } }"
+
+    data, _ = ask_counted(world, text, a=first.pk)
+
+    # In a ring of three each two have the third in common; of itself an entity is no neighbour's neighbour.
+    found = {int(node["id"]): node["commonNeighbours"] for node in data["entities"]["nodes"]}
+    assert found == {first.pk: 0, second.pk: 1, third.pk: 1}
+    assert queries[2:] == ["CommonNeighboursLoader"]
+    for nobody in (stranger.entities[0].pk, "0", "x", "9" * 30):
+        assert {node["commonNeighbours"] for node in ask(world, text, a=nobody).data["entities"]["nodes"]} == {0}
 
 
 def test_neighbour_that_only_the_graph_still_has_shows_no_row(world):
@@ -111,10 +153,12 @@ def test_neighbour_that_only_the_graph_still_has_shows_no_row(world):
     pk = second.pk
     second.delete()
 
-    result = ask(world, "query N($id: ID!) { entity(id: $id) { neighbours { id entity { id } } } }", id=first.pk)
+    result = ask(
+        world, "query N($id: ID!) { entity(id: $id) { neighbours { nodes { id entity { id } } } } }", id=first.pk
+    )
 
     assert result.errors is None
-    assert result.data["entity"]["neighbours"][0] == {"id": str(pk), "entity": None}
+    assert result.data["entity"]["neighbours"]["nodes"][0] == {"id": str(pk), "entity": None}
 
 
 def test_neighbours_are_of_the_tenant_only(world):
@@ -130,5 +174,5 @@ def test_neighbours_are_of_the_tenant_only(world):
 
     data, _ = ask_counted(world, TEXT)
 
-    shown = {int(row["id"]) for node in nodes(data["entities"]) for row in node["neighbours"]}
+    shown = {int(row["id"]) for node in nodes(data["entities"]) for row in node["neighbours"]["nodes"]}
     assert shown == {entity.pk for entity in world.entities}

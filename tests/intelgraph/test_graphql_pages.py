@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 PAGE = """query P($first: Int, $after: String, $last: Int, $before: String, $type: String) {
     entities(first: $first, after: $after, last: $last, before: $before, type: $type) {
-        edges { cursor node { externalId outgoing { target { name } } } }
+        edges { cursor node { externalId outgoing { nodes { target { name } } } } }
         pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
         totalCount
     }
@@ -48,7 +48,7 @@ def test_pages_show_every_row_once_newest_first(world):
 
 
 def test_page_with_nested_lists_costs_the_same_at_any_size(world):
-    text = "query P($n: Int) { entities(first: $n) { edges { node { outgoing { target { name } } } } } }"
+    text = "query P($n: Int) { entities(first: $n) { edges { node { outgoing { nodes { target { name } } } } } } }"
 
     counts = {n: len(ask_counted(world, text, n=n)[1]) for n in (1, 10, 25)}
 

@@ -293,17 +293,20 @@ def test_refused_update_of_an_investigation_keeps_its_entities(world):
 def test_later_fields_of_a_mutation_see_earlier_writes(world):
     first, second, third = world.entities
     text = """mutation M($id: ID!, $to: ID!) {
-        a: updateEntity(id: $id, input: {name: "A"}) { entity { name outgoing { target { name } } } }
+        a: updateEntity(id: $id, input: {name: "A"}) { entity { name outgoing { nodes { target { name } } } } }
         b: createRelationship(input: {sourceId: $id, targetId: $to, type: "t"}) { errors { message } }
         c: updateEntity(id: $to, input: {name: "C"}) { entity { name } }
-        d: updateEntity(id: $id, input: {confidence: 0.5}) { entity { name outgoing { target { name } } } }
+        d: updateEntity(id: $id, input: {confidence: 0.5}) { entity { name outgoing { nodes { target { name } } } } }
     }"""
 
     result = ask(world, text, id=first.pk, to=third.pk)
 
     assert result.errors is None
-    assert result.data["a"]["entity"] == {"name": "A", "outgoing": [{"target": {"name": second.name}}]}
-    assert sorted(row["target"]["name"] for row in result.data["d"]["entity"]["outgoing"]) == ["C", second.name]
+    assert result.data["a"]["entity"] == {"name": "A", "outgoing": {"nodes": [{"target": {"name": second.name}}]}}
+    assert sorted(row["target"]["name"] for row in result.data["d"]["entity"]["outgoing"]["nodes"]) == [
+        "C",
+        second.name,
+    ]
 
 
 def test_input_is_not_changed_for_the_caller(world):

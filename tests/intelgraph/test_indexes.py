@@ -180,6 +180,20 @@ def test_indexes_serve_the_filters_of_the_schema(world):
     assert_uses_index(related, "idx_rel_target_type_source", allow_sort=True)
 
 
+@pytest.mark.parametrize(
+    ("model", "parent", "order", "index"),
+    [
+        (Relationship, "source", ("type", "target_id", "id"), "idx_rel_source_type_target"),
+        (Relationship, "target", ("type", "source_id", "id"), "idx_rel_target_type_source"),
+        (Source, "entity", ("type", "-id"), "idx_source_entity_type"),
+    ],
+)
+def test_indexes_serve_the_pages_of_an_entity_in_their_order(world, model, parent, order, index):
+    entity = world.source["entity_id"] if model is Source else world.entity
+
+    assert_uses_index(model.objects.filter(**{parent: entity}).order_by(*order)[:10], index)
+
+
 def test_every_declared_index_has_its_query_here():
     assert set(QUERIES) == set(declared())
     assert len(QUERIES) >= 40

@@ -281,11 +281,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='relationship',
-            index=models.Index(fields=['source', 'type', 'target'], name='idx_rel_source_type_target'),
+            index=models.Index(fields=['source', 'type', 'target', 'id'], name='idx_rel_source_type_target'),
         ),
         migrations.AddIndex(
             model_name='relationship',
-            index=models.Index(fields=['target', 'type', 'source'], name='idx_rel_target_type_source'),
+            index=models.Index(fields=['target', 'type', 'source', 'id'], name='idx_rel_target_type_source'),
         ),
         migrations.AddIndex(
             model_name='relationship',

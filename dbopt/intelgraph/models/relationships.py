@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from django.contrib.postgres.fields import DateRangeField
 from django.contrib.postgres.indexes import GinIndex, GistIndex
 from django.db import models
@@ -49,10 +51,10 @@ class Relationship(models.Model):
             between("confidence", 0, 1, name="ck_rel_confidence"),
         ]
         indexes = [
-            # Out of an entity by type: WHERE source_id = ? AND type = ? ORDER BY target_id
-            models.Index(fields=["source", "type", "target"], name="idx_rel_source_type_target"),
-            # Into an entity by type: WHERE target_id = ? AND type = ? ORDER BY source_id
-            models.Index(fields=["target", "type", "source"], name="idx_rel_target_type_source"),
+            # Out of an entity by type: WHERE source_id = ? [AND type = ?] ORDER BY type, target_id, id
+            models.Index(fields=["source", "type", "target", "id"], name="idx_rel_source_type_target"),
+            # Into an entity by type: WHERE target_id = ? [AND type = ?] ORDER BY type, source_id, id
+            models.Index(fields=["target", "type", "source", "id"], name="idx_rel_target_type_source"),
             # Surest out of an entity, answered by the index alone: WHERE source_id = ? ORDER BY confidence DESC
             models.Index(fields=["source", "-confidence"], include=["target", "type"], name="idx_rel_source_conf"),
             # Newest: WHERE tenant_id = ? ORDER BY created_at DESC, id DESC
@@ -74,3 +76,10 @@ class Relationship(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.external_id}"
+
+    def is_valid_on(self, day: date) -> bool:
+        """Say the same of this row as `valid_span` does."""
+        first, last = self.valid_from, self.valid_to
+        if first and last and last < first:
+            last = first
+        return (first is None or first <= day) and (last is None or day <= last)

@@ -61,6 +61,11 @@ def type_counts(tenant: int) -> QuerySet[Entity, tuple[str, int]]:
     return counted.values_list("type", "total")
 
 
+def most_connected(tenant: int) -> QuerySet[Entity]:
+    """Return a tenant's entities, those with the most relationships out of them first. Counts them all."""
+    return Entity.objects.filter(tenant=tenant).alias(size=Count("outgoing")).order_by("-size", "-id")
+
+
 def sources_at(url: str) -> QuerySet[Source]:
     """Return the sources of an address: idx_source_url_hash."""
     return Source.objects.filter(url=url)
