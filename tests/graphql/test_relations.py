@@ -609,3 +609,61 @@ def test_single_rows_come_from_objects_as_in_stock_whatever_the_default_manager_
     assert result.data == stock(text, **hook).data
     assert [book["publisher"] for book in result.data["books"]] == [None, None, {"name": "P0"}, None]
     assert statements == 2
+
+
+def declared_by_hand(field, list_field=DjangoListField, **of_author):
+    """Make a schema of books whose author, and whose tags, are declared by hand."""
+    registry = Registry()
+
+    def node(model, fields, **attributes):
+        meta = type("Meta", (), {"model": model, "fields": fields, "registry": registry})
+        return type(f"{model.__name__}Node", (DjangoObjectType,), {"Meta": meta, **attributes})
+
+    author, tag = node(Author, ["name"], **of_author), node(Tag, ["slug"])
+    book = node(Book, ["title"], author=field(author), editor=graphene.NonNull(author), tags=list_field(tag))
+    query = {"books": graphene.List(book), "resolve_books": lambda root, info: Book.objects.order_by("pk")}
+    return graphene.Schema(query=type("Query", (graphene.ObjectType,), query))
+
+
+def test_fields_declared_by_hand_are_loaded_and_ask_get_queryset():
+    fill(3)
+    Book.objects.filter(editor=None).update(editor=Author.objects.first())
+    text = "{ books { title author { name } editor { name } tags { slug } } }"
+
+    result, statements = ask(optimize(declared_by_hand(graphene.Field)), text)
+
+    expected = declared_by_hand(graphene.Field).execute(text)
+    assert result.errors is expected.errors is None
+    assert sorted_lists(result.data) == sorted_lists(expected.data)
+    assert statements == 4
+
+    hook = classmethod(lambda cls, rows, info: rows.exclude(name="A1"))
+    result, _ = ask(
+        optimize(declared_by_hand(graphene.Field, get_queryset=hook)), "{ books { title author { name } } }"
+    )
+
+    assert [book["author"] and book["author"]["name"] for book in result.data["books"]] == [
+        "A0", "A0", None, None, "A2", "A2",
+    ]  # fmt: skip
+
+
+def test_field_classes_of_the_project_keep_their_ways():
+    class Guarded(graphene.Field):
+        def wrap_resolve(self, parent_resolver):
+            return lambda root, info: None
+
+    class GuardedList(DjangoListField):
+        def wrap_resolve(self, parent_resolver):
+            return lambda root, info: []
+
+    def other(kind):
+        return graphene.Field(kind, source="editor")
+
+    fill(2)
+    text = "{ books { author { name } tags { slug } } }"
+
+    result, _ = ask(optimize(declared_by_hand(Guarded, GuardedList)), text)
+    assert result.data == {"books": [{"author": None, "tags": []}] * 4}
+
+    result, _ = ask(optimize(declared_by_hand(other)), "{ books { author { name } } }")
+    assert result.data["books"] == [{"author": None}, {"author": {"name": "A0"}}] * 2

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from functools import partial
+from inspect import getclosurevars
+from typing import TYPE_CHECKING, Any, cast
 
-import graphene
-from graphene.types.dynamic import Dynamic
 from graphene.utils.str_converters import to_camel_case
-from graphene_django import DjangoListField, DjangoObjectType
+from graphene_django import DjangoListField, DjangoObjectType, converter
 from graphql import (
     GraphQLField,
     GraphQLList,
@@ -18,6 +18,7 @@ from graphql import (
     is_abstract_type,
 )
 
+from dbopt.graphql.execution.shortcuts import plain_attribute
 from dbopt.graphql.loading.generic_relations import is_generic_foreign_key
 from dbopt.graphql.loading.paths import relation_of
 from dbopt.graphql.loading.projection import EXTENSION, Projector, projector_of
@@ -25,6 +26,9 @@ from dbopt.graphql.pages.connections import ConnectionResolver, RelationConnecti
 from dbopt.graphql.pages.offset_connections import offset_resolver
 from dbopt.graphql.relations.fields import RelationResolver, has_own, plan_generic, plan_relation
 from dbopt.graphql.relations.nodes import node_resolver
+
+if TYPE_CHECKING:
+    import graphene
 
 # Model._meta and a graphene type's _meta are documented API.
 # ruff: noqa: SLF001
@@ -34,8 +38,8 @@ def optimize(schema: graphene.Schema, *, projection: bool = True, fast_rows: boo
     """Put loaders behind every stock relation field of a schema, and return the schema.
 
     Foreign keys, one-to-one, many-to-many and generic relations, in both directions, between DjangoObjectTypes; also
-    graphene-django's connections over to-many relations, and ``relay.Node.Field()``. A field with a resolver or
-    arguments of its own stays as it is. Rows always come from the target type's ``get_queryset``, called once a batch;
+    graphene-django's connections over to-many relations, and ``relay.Node.Field()``. A field with a resolver, a field
+    class or arguments of its own stays as it is. Rows always come from the target type's ``get_queryset``, called once a batch;
     what a parent has loaded already (select_related, prefetch_related) is used only where that type has no
     ``get_queryset`` of its own.
     A second call changes nothing.
@@ -65,10 +69,9 @@ def optimize(schema: graphene.Schema, *, projection: bool = True, fast_rows: boo
 
 def _optimize_type(node_type: Any, named: GraphQLObjectType, projector: Projector) -> None:
     declared = {_field_name(field, name, named): (name, field) for name, field in node_type._meta.fields.items()}
-    if not node_type._meta.default_resolver:
-        for key, (name, field) in declared.items():
-            if key in named.fields and _is_stock(node_type, name, field):
-                _optimize_field(node_type, name, named.fields[key], projector.schema)
+    for key, (name, _) in declared.items():
+        if key in named.fields and _is_stock(name, named, named.fields[key]):
+            _optimize_field(node_type, name, named.fields[key], projector.schema)
     for connection in named.fields.values():
         connection.resolve = offset_resolver(connection.resolve, node_type._meta.model, named) or connection.resolve
     projector.add(named, node_type, {key: field for key, (_, field) in declared.items()})
@@ -84,22 +87,22 @@ def _field_name(declared: Any, name: str, named: GraphQLObjectType) -> str:
     return own or (camel if camel in named.fields else name)
 
 
-def _is_stock(node_type: Any, name: str, declared: Any) -> bool:
-    """Whether nothing but graphene-django decides how the field is resolved."""
-    owners = (node_type, *node_type._meta.interfaces)
-    if any(getattr(owner, f"resolve_{name}", None) for owner in owners):
+def _is_stock(name: str, named: GraphQLObjectType, field: GraphQLField) -> bool:
+    """Whether a field does nothing but read the attribute of its name, as graphene-django does it.
+
+    The resolver itself is looked at: a field class of the project, which may ask for permissions, brings its own.
+    """
+    resolve: Any = field.resolve
+    is_list = isinstance(get_nullable_type(cast("Any", field.type)), GraphQLList)
+    if is_list != (isinstance(resolve, partial) and resolve.func is DjangoListField.list_resolver):
         return False
-    # graphene-django makes a Dynamic of each relation of the model.
-    field = declared.get_type() if isinstance(declared, Dynamic) else declared
-    is_list = isinstance(field, DjangoListField)
-    # Such a field is declared by hand: only the project knows what it may point at.
-    is_generic = is_generic_foreign_key(relation_of(node_type._meta.model, name))
-    return (
-        isinstance(field, graphene.Field)
-        and field.resolver is None
-        and not field.args
-        and (is_list or is_generic or isinstance(declared, Dynamic))
-    )
+    if is_list:
+        # partial(list_resolver, type, what a project may have of its own, manager)
+        resolve = resolve.args[1]
+    elif getattr(resolve, "__module__", None) == converter.__name__:
+        # Of a type with a get_queryset: wrapped around what a project may have of its own.
+        resolve = getclosurevars(resolve).nonlocals.get("resolver")
+    return not field.args and plain_attribute(resolve, named) == (name, None)
 
 
 def _optimize_field(node_type: Any, name: str, field: GraphQLField, schema: GraphQLSchema) -> None:
