@@ -108,6 +108,7 @@ class GraphQLSettings:
     max_aliases: int | None = _at_least(0, 30)
     max_directives: int | None = _at_least(0, 50)
     max_merges: int | None = _at_least(0, 1000)
+    max_values: int | None = _at_least(0, 10_000)
     max_cost: int | None = _at_least(1, 100_000)
     costs: Mapping[str, float] = field(default_factory=dict)
     time_limit: float | None = _at_least(0.001, 30.0)

@@ -149,6 +149,7 @@ class GraphQLView(graphene_django.views.GraphQLView):
     ) -> _Asked | None:
         if query and not isinstance(query, str):
             raise HttpError(HttpResponseBadRequest("The query must be a string."))
+        limits.check_values(variables, self.get_options(request).max_values)
         document_id = persisted.requested_id(request.GET) or persisted.requested_id(data)
         text = persisted.text_of(query, document_id, self.get_options(request))
         return _Asked(text, variables, operation_name, document_id if query else None) if text else None

@@ -7,8 +7,9 @@ import json
 import pytest
 from django.test import RequestFactory, override_settings
 from graphene_django.views import GraphQLView as StockView
+from graphql import get_introspection_query
 
-from benchmarks.graphql_hostile import DOCUMENTS, UNREMEMBERED, build_schema
+from benchmarks.graphql_hostile import DOCUMENTS, HONEST_SIZES, UNREMEMBERED, build_schema
 from dbopt.graphql import GraphQLView
 from dbopt.graphql.safety.tokens import tokens_of
 from tests.graphql.posting import ask, calls_during, errors_of
@@ -32,8 +33,70 @@ def test_hostile_document_is_refused_with_little_work(name):
     assert list(answer) == ["errors"]
     assert {(error.get("extensions") or {}).get("code") for error in answer["errors"]} == {code}
     # Half a microsecond each, on the whole: five milliseconds are ten thousand.
-    assert calls < 6_000
+    assert calls < 8_000
     assert ask(VIEW, {"query": "{ node { name } }"}) == (200, {"data": {"node": None}})
+
+
+@pytest.mark.parametrize("name", HONEST_SIZES)
+@override_settings(DBOPT=UNREMEMBERED)
+def test_document_within_the_limits_costs_what_honest_ones_of_its_size_do(name):
+    text, variables = HONEST_SIZES[name]
+    answers = []
+
+    calls = calls_during(lambda: answers.append(ask(VIEW, {"query": text, "variables": variables})))
+
+    (status, answer), *_ = answers
+    assert status in {200, 400}
+    assert len(answer.get("errors", ())) <= 51
+    assert calls < 250_000
+
+
+@override_settings(DBOPT=UNREMEMBERED)
+def test_few_mistakes_are_told_one_by_one_and_of_the_others_twenty():
+    few = ask(VIEW, {"query": "{ node { " + " ".join(f"n{n}" for n in range(20)) + " } }"})[1]
+    others = ask(VIEW, {"query": "{ node(n: [" + '"a" ' * 40 + "]) { name } }"})[1]
+
+    assert [text for text, _ in errors_of(few)] == [f"Cannot query field 'n{n}' on type 'Node'." for n in range(20)]
+    assert len(errors_of(others)) == 21
+    assert errors_of(others)[-1][0] == "Too many validation errors, error limit reached. Validation aborted."
+
+
+CLIENTS = {
+    "GraphiQL": get_introspection_query(),
+    "Apollo Sandbox": get_introspection_query(
+        specified_by_url=True, directive_is_repeatable=True, schema_description=True, input_value_deprecation=True
+    ),
+    # Apollo Client adds __typename everywhere.
+    "Apollo Client": """
+        query GetNode($tags: [String!] = ["a"], $withB: Boolean!, $first: Int) {
+          node(x: $tags) { ...NodeParts b @include(if: $withB) { ...NodeParts __typename } __typename }
+        }
+        fragment NodeParts on Node { name a { ...Leaf __typename } page(first: $first) { ...Leaf __typename } __typename }
+        fragment Leaf on Node { name __typename }
+    """,
+    # What Relay's compiler writes: fragments first, inline fragments and aliases for equal fields.
+    "Relay": """
+        query AppQuery($count: Int!, $input: Input) {
+          node(input: $input) { ...List_node_1G22uz ... on Node { __typename } ...Item_node }
+        }
+        fragment Item_node on Node { name ... on Node { a { name } } }
+        fragment List_node_1G22uz on Node {
+          page(first: $count) { name ...Item_node __typename }
+          few: page(first: 3) { name }
+        }
+    """,
+    "curl": "{__typename}",
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@override_settings(DBOPT=UNREMEMBERED)
+def test_what_clients_send_is_answered(client):
+    variables = {"withB": True, "first": 3, "count": 3, "input": {"a": 1}, "tags": ["a"]}
+
+    status, answer = ask(VIEW, {"query": CLIENTS[client], "variables": variables})
+
+    assert (status, list(answer)) == (200, ["data"])
 
 
 @override_settings(DBOPT=UNREMEMBERED)
@@ -133,9 +196,37 @@ def test_uploads_have_no_limit_of_ours():
     assert VIEW(RequestFactory().post("/", data)).status_code == 200
 
 
-@override_settings(DBOPT={"GRAPHQL": {"MAX_BODY_BYTES": None, "MAX_BATCH": None}})
+@pytest.mark.parametrize(
+    ("variables", "actual"),
+    [
+        ({"x": ["a"] * 10_000}, 10_001),
+        ({f"x{n}": n for n in range(10_001)}, 10_001),
+        ({"x": [["a"] * 99] * 200}, 10_002),
+        ({"x": [{"a": 1, "b": [2]}] * 5_000}, 10_001),
+        (["a"] * 20_000, 20_000),
+    ],
+)
+def test_variables_may_hold_so_many_values(variables, actual):
+    status, answer = ask(VIEW, {"query": "query ($x: [String]) { node(x: $x) { name } }", "variables": variables})
+
+    assert status == 400
+    assert errors_of(answer) == [
+        (
+            f"{actual} or more values in the variables; at most 10000 are allowed.",
+            {"code": "VALUE_LIMIT", "limit": 10_000, "actual": actual},
+        )
+    ]
+
+
+def test_variables_within_the_limit_are_taken():
+    body = {"query": "query ($x: [String]) { node(x: $x) { name } }", "variables": {"x": ["a"] * 9_999}}
+
+    assert ask(VIEW, body) == (200, {"data": {"node": None}})
+
+
+@override_settings(DBOPT={"GRAPHQL": {"MAX_BODY_BYTES": None, "MAX_BATCH": None, "MAX_VALUES": None}})
 def test_limits_of_requests_can_be_taken_away():
-    body = [{"query": "{ node { name } }", "variables": {"x": "x" * 100_000}}] * 12
+    body = [{"query": "{ node { name } }", "variables": {"x": ["x"] * 20_000}}] * 12
 
     status, answer = ask(BATCH, body)
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib.auth import get_backends
-from django.contrib.auth.backends import ModelBackend
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db.models import Model
@@ -144,9 +144,17 @@ def _permissions_of(user: Any) -> list[str]:
     user = copy.copy(user)
     for name in _PERMISSIONS:
         user.__dict__.pop(name, None)
-    # Where backends look elsewhere, nobody would notice a change.
-    looks_only_here = all(isinstance(backend, ModelBackend) for backend in get_backends())
-    return _permissions(user) if looks_only_here else _permissions.uncached(user)
+    return _permissions(user) if _looks_only_here() else _permissions.uncached(user)
+
+
+def _looks_only_here() -> bool:
+    """Whether permissions come from the database alone; where a backend looks elsewhere, nobody would notice a change."""
+    if not apps.is_installed("django.contrib.auth"):
+        return False
+    # It imports models, which there are only with the app.
+    from django.contrib.auth.backends import ModelBackend
+
+    return all(isinstance(backend, ModelBackend) for backend in get_backends())
 
 
 @cached_query(name="graphql:permissions")

@@ -130,8 +130,8 @@ class Documents:
             check_measure(known.measure, options)
             return known
         outline = checked_outline(text, options)
-        found = checked_measure(outline, options)
         check_names(outline, self._vocabulary(schema))
+        found = checked_measure(outline, options)
         document = parse(text)
         errors = _validate(schema, document, rules, max_errors=max_errors, hides_suggestions=hides_suggestions)
         prepared = PreparedDocument(document, found, errors)

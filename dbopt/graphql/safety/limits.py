@@ -1,12 +1,12 @@
 """How large a document may be, and the error that says by how much it is not.
 
-Checked in this order, each on what the one before has let through: the text, its tokens, its outline, its names; then it is
+Checked in this order, each on what the one before has let through: the text, its tokens, its names, its outline; then it is
 parsed and validated, and the operation checked. Nothing here takes longer than in proportion to the text.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLError, GraphQLSyntaxError, Source
 
@@ -90,6 +90,10 @@ def check_measure(found: Measure, options: GraphQLSettings) -> None:
     """
     if found.introspects and not options.introspection:
         raise GraphQLError("Introspection is disabled.", extensions={"code": "INTROSPECTION_DISABLED"})
+    check(found.aliases, options.max_aliases, code="ALIAS_LIMIT", what="aliases")
+    check(found.directives, options.max_directives, code="DIRECTIVE_LIMIT", what="directives")
+    check(found.fields, options.max_fields, code="FIELD_LIMIT", what="fields")
+    check(found.merges, options.max_merges, code="MERGE_LIMIT", what="pairs of fields or fragments to merge")
     check(
         found.introspected_lists,
         MAX_INTROSPECTED_LISTS,
@@ -98,10 +102,6 @@ def check_measure(found: Measure, options: GraphQLSettings) -> None:
     )
     check(found.depth, options.max_depth, code="DEPTH_LIMIT", what="levels of fields")
     check(found.root_fields, options.max_root_fields, code="ROOT_FIELD_LIMIT", what="fields of the root")
-    check(found.aliases, options.max_aliases, code="ALIAS_LIMIT", what="aliases")
-    check(found.directives, options.max_directives, code="DIRECTIVE_LIMIT", what="directives")
-    check(found.fields, options.max_fields, code="FIELD_LIMIT", what="fields")
-    check(found.merges, options.max_merges, code="MERGE_LIMIT", what="pairs of fields or fragments to merge")
 
 
 def check_names(outline: Outline, vocabulary: frozenset[str]) -> None:
@@ -112,6 +112,25 @@ def check_names(outline: Outline, vocabulary: frozenset[str]) -> None:
     """
     mistakes = mistakes_in(outline, vocabulary)
     check(mistakes, MAX_MISTAKES, code="MISTAKE_LIMIT", what="unknown, unused or repeated names")
+
+
+def check_values(variables: Any, limit: int | None) -> None:
+    """Refuse variables that hold too many values: each is looked at twice before anything runs.
+
+    Raises:
+        LimitExceededError: they do. Counting ends there, so `actual` may be less than there are.
+    """
+    if limit is None:
+        return
+    waiting, found = [variables], 0
+    while waiting:
+        container = waiting.pop()
+        if isinstance(container, dict | list):
+            found += len(container)
+            if found > limit:
+                break
+            waiting += container.values() if isinstance(container, dict) else container
+    check(found, limit, code="VALUE_LIMIT", what="or more values in the variables")
 
 
 def check(actual: int, limit: int | None, *, code: str, what: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from dbopt.graphql.safety.outlines import FieldOutline, Outline, SelectionOutline
+    from dbopt.graphql.safety.outlines import Outline, SelectionOutline
 
 INTROSPECTION = frozenset(("__schema", "__type"))
 
@@ -110,28 +110,28 @@ class _Walk:
     def size(self, selection: SelectionOutline, steps: int) -> _Size:
         if not steps:
             raise TooDeepError
-        parts = [self._fragment(name, steps - 1) for name in selection.spreads]
-        parts += [self._field(each, steps - 1) for each in selection.fields]
-        depth = width = fields = lists = 0
+        self.introspects = self.introspects or not INTROSPECTION.isdisjoint(selection.names)
+        width = fields = len(selection.keys)
+        depth, lists = min(width, 1), 0
         aliases, directives = selection.aliases, selection.directives
-        for part in parts:
-            depth = max(depth, part.depth)
-            lists = max(lists, part.lists)
-            width += part.width
+        for name, part in self._parts(selection, steps - 1):
+            if name is None:
+                depth = max(depth, part.depth)
+                width += part.width
+            elif name in INTROSPECTION:
+                self.introspected_lists = max(self.introspected_lists, part.lists)
+            else:
+                depth = max(depth, part.depth + 1)
+            lists = max(lists, part.lists + (name in _LISTS_OF_INTROSPECTION))
             fields += part.fields
             aliases += part.aliases
             directives += part.directives
         return _Size(depth, width, fields, aliases, directives, lists)
 
-    def _field(self, each: FieldOutline, steps: int) -> _Size:
-        below = self.size(each.below, steps) if each.below is not None else _LEAF
-        depth = below.depth + 1
-        if each.name in INTROSPECTION:
-            self.introspects = True
-            self.introspected_lists = max(self.introspected_lists, below.lists)
-            depth = 1
-        lists = below.lists + (each.name in _LISTS_OF_INTROSPECTION)
-        return _Size(depth, 1, below.fields + 1, below.aliases, below.directives, lists)
+    def _parts(self, selection: SelectionOutline, steps: int) -> list[tuple[str | None, _Size]]:
+        """Return the sizes of what is below the fields of a selection, with their names, and of what it spreads."""
+        below = [(selection.names[number], self.size(each, steps)) for number, each in selection.below]
+        return [*below, *((None, self._fragment(name, steps)) for name in selection.spreads)]
 
     def _fragment(self, name: str, steps: int) -> _Size:
         size = self._known.get(name)
@@ -153,31 +153,37 @@ class _Walk:
         spread = {id(fragment) for name, fragment in outline.fragments.items() if outline.spreads[name]}
         # Fragments that nobody spreads are places of their own.
         places = [[definition] for definition in outline.definitions if id(definition) not in spread]
+        seen: set[tuple[int, ...]] = set()
         while places and found <= limit:
-            by_key, spreads = self._meeting(places.pop())
-            found += _pairs(spreads) + sum(_pairs(len(fields)) for fields in by_key.values())
-            for fields in by_key.values():
-                below = [each.below for each in fields if each.below is not None]
-                if below:
-                    places.append(below)
+            selections = places.pop()
+            place = tuple(map(id, selections))
+            if place in seen:
+                # In a fragment that is spread in several places; validation, too, compares it once.
+                continue
+            seen.add(place)
+            if [selection for selection in selections if selection.spreads]:
+                selections, spreads = self._in_place(selections)
+                found += _pairs(spreads)
+            keys = [key for selection in selections for key in selection.keys]
+            if len(set(keys)) < len(keys):
+                found += sum(map(_pairs, Counter(keys).values()))
+            below = defaultdict(list)
+            for selection in selections:
+                for number, each in selection.below:
+                    below[selection.keys[number]].append(each)
+            places += below.values()
         return found
 
-    def _meeting(self, selections: list[SelectionOutline]) -> tuple[dict[str, list[FieldOutline]], int]:
-        """Return the fields that meet at one place by response key, and how many fragments are spread there."""
-        by_key: dict[str, list[FieldOutline]] = defaultdict(list)
-        spread: set[str] = set()
-        waiting = list(selections)
-        while waiting:
-            selection = waiting.pop()
-            for each in selection.fields:
-                by_key[each.key].append(each)
+    def _in_place(self, selections: list[SelectionOutline]) -> tuple[list[SelectionOutline], int]:
+        """Return selections that meet at one place with those of the fragments that are spread there, and how many."""
+        found, spread = list(selections), set[str]()
+        for selection in found:
             for name in selection.spreads:
                 if name not in spread:
                     spread.add(name)
-                    fragment = self._fragments.get(name)
-                    if fragment is not None:
-                        waiting.append(fragment)
-        return by_key, len(spread)
+                    if name in self._fragments:
+                        found.append(self._fragments[name])
+        return found, len(spread)
 
 
 def _pairs(count: int) -> int:

@@ -32,7 +32,7 @@ def vocabulary_of(schema: GraphQLSchema) -> frozenset[str]:
 
 def mistakes_in(outline: Outline, vocabulary: frozenset[str]) -> int:
     """Return how many names of a document are unknown, unused or repeated, at least. Validation refuses each of them."""
-    unknown = sum(name not in vocabulary for name in outline.names)
+    unknown = len([name for name in outline.names if name not in vocabulary])
     variables = _lonely(outline.defined, outline.used)
     fragments = _lonely(Counter(dict.fromkeys(outline.fragments, 1)), outline.spreads)
     return unknown + variables + fragments + outline.repeated

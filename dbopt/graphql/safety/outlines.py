@@ -19,19 +19,18 @@ _VARIABLE = "$"
 
 
 @dataclass(slots=True, eq=False)
-class FieldOutline:
-    """A field: its key in the response, its name, and what is selected of it."""
-
-    key: str
-    name: str
-    below: SelectionOutline | None = None
-
-
-@dataclass(slots=True, eq=False)
 class SelectionOutline:
-    """What stands between two braces. Inline fragments are part of what is around them."""
+    """What stands between two braces. Inline fragments are part of what is around them.
 
-    fields: list[FieldOutline] = field(default_factory=list)
+    Attributes:
+        keys: of its fields, in the response.
+        names: of the same fields, in the schema.
+        below: what is selected of a field, with the number of that field.
+    """
+
+    keys: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    below: list[tuple[int, SelectionOutline]] = field(default_factory=list)
     spreads: list[str] = field(default_factory=list)
     aliases: int = 0
     directives: int = 0
@@ -108,8 +107,8 @@ class _Reader:
             self._is_inline = False
             return around
         entered = SelectionOutline()
-        if around.fields:
-            around.fields[-1].below = entered
+        if around.keys:
+            around.below.append((len(around.keys) - 1, entered))
         return entered
 
     def _define(self) -> SelectionOutline:
@@ -172,11 +171,12 @@ class _Reader:
             self._is_inline = False
             selection.spreads.append(token)
             self.outline.spreads[token] += 1
-        elif previous == ":" and selection.fields:
+        elif previous == ":" and selection.names:
             # What seemed to be a name was an alias.
-            selection.fields[-1].name = self.outline.names[-1] = token
+            selection.names[-1] = self.outline.names[-1] = token
         else:
-            selection.fields.append(FieldOutline(token, token))
+            selection.keys.append(token)
+            selection.names.append(token)
             self.outline.names.append(token)
 
     def _read_heading(self, token: str, previous: str) -> None:

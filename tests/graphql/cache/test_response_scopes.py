@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import graphene
 import pytest
 from django.conf import settings
@@ -366,3 +369,21 @@ def test_users_of_two_processes_do_not_share(people, new_process):
         for user in people:
             new_process()
             assert data('{ peek(at: "user") }', user=user) == {"peek": f"{user.username}:0"}
+
+
+WITHOUT_AUTH = """
+import django
+from django.conf import settings
+
+settings.configure(SECRET_KEY="x", DATABASES={}, INSTALLED_APPS=["graphene_django"])
+django.setup()
+import dbopt.graphql
+
+print(dbopt.graphql.GraphQLView.__name__)
+"""
+
+
+def test_project_without_django_s_users_has_the_view():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_AUTH], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("GraphQLView\n", "")
