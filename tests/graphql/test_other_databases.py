@@ -170,7 +170,7 @@ def test_get_queryset_may_use_another_database(elsewhere):
     assert (here, there) == (2, 1)
 
 
-def test_foreign_key_to_a_proxy(elsewhere):
+def test_foreign_key_to_a_proxy(elsewhere, monkeypatch):
     authors = fill("default")
     with isolate_apps("tests.testapp"):
 
@@ -197,13 +197,18 @@ def test_foreign_key_to_a_proxy(elsewhere):
         meta = type("Meta", (), {"model": model, "fields": fields, "registry": registry, "name": model.__name__})
         return type(model.__name__, (DjangoObjectType,), {"Meta": meta, **attributes})
 
+    # A model that is no longer isolated is not found by the registry of all: what it would find there.
+    monkeypatch.setitem(vars(Author._meta), "related_objects", (*Author._meta.related_objects, Author.essays.rel))
     writer = node(Writer, "name")
+    author = node(Author, "name", "essays")
     essay = node(Essay, "title", "author")
     query = {
         "essays": graphene.List(essay),
         "resolve_essays": lambda root, info: Essay.objects.order_by("pk"),
         "writers": graphene.List(writer),
         "resolve_writers": lambda root, info: Writer.objects.order_by("pk"),
+        "authors": graphene.List(author),
+        "resolve_authors": lambda root, info: Author.objects.order_by("pk"),
     }
     made = optimize(graphene.Schema(query=type("Query", (graphene.ObjectType,), query)))
 
@@ -214,3 +219,10 @@ def test_foreign_key_to_a_proxy(elsewhere):
     assert all(row["title"].startswith(row["author"]["name"]) for row in data["essays"])
     assert here == 2
     assert len(authors) == 4
+
+    data, messages, here, _ = ask(made, "{ authors { name essays { title } } }")
+
+    assert messages == []
+    assert sum(len(row["essays"]) for row in data["authors"]) == 6
+    assert all(essay["title"].startswith(row["name"]) for row in data["authors"] for essay in row["essays"])
+    assert here == 2

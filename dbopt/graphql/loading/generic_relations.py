@@ -42,7 +42,9 @@ class GenericLoader(DataLoader[Any, Any]):
         found: dict[Any, Any] = {}
         for content_type, own in by_type.items():
             try:
-                found.update(self._rows(types.get_for_id(content_type).model_class(), own))
+                model = types.get_for_id(content_type).model_class()
+                # None for a model that is gone from the code, whose rows Django does not find either.
+                found.update({} if model is None else self._rows(model, own))
             except Exception as error:  # noqa: BLE001  # a get_queryset is user code: its error belongs to its model's keys
                 found.update(dict.fromkeys(own, error))
         return found

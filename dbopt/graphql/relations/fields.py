@@ -47,6 +47,7 @@ class RelationPlan:
     """One relation field, worked out.
 
     Attributes:
+        model: of the parents; what a proxy's rows are too.
         type_name: of the target in the schema.
         loader_class, params: the loader, which relations to the same rows share; alias and reading are added.
         key_attributes: attributes of a parent that are the loader's key; None in one of them means no row.
@@ -95,7 +96,7 @@ def plan_relation(relation: Any, node_type: Any) -> RelationPlan:
         path = path_of(relation)
         loader_class, key_attribute, params = ToManyLoader, path.key_attribute, (path, node_type)
     return RelationPlan(
-        model=relation.model,
+        model=relation.model._meta.concrete_model,
         related_model=relation.related_model,
         type_name=node_type._meta.name,
         loader_class=loader_class,
@@ -110,7 +111,7 @@ def plan_generic(relation: Any, node_types: list[Any]) -> RelationPlan:
     """Work out how a generic foreign key is loaded, for the graphene types that it may give."""
     guarded = tuple((found._meta.model, found) for found in node_types if has_own(found, "get_queryset"))
     return RelationPlan(
-        model=relation.model,
+        model=relation.model._meta.concrete_model,
         related_model=None,
         # Of several types: whole rows.
         type_name="",
