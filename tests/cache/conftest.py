@@ -145,6 +145,22 @@ def gate(outside, threads):
 
 
 @pytest.fixture
+def commit_gate(gate, outside):
+    """Every COMMIT of a change to authors waits at the gate."""
+    outside.execute(
+        f"CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql "
+        f"AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NULL; END $$"
+    )
+    outside.execute(
+        "CREATE CONSTRAINT TRIGGER wait_at_gate AFTER UPDATE ON testapp_author DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW WHEN (NEW.name = 'Grace') EXECUTE FUNCTION wait_at_gate()"
+    )
+    yield gate
+    gate.open()
+    outside.execute("DROP FUNCTION wait_at_gate() CASCADE")
+
+
+@pytest.fixture
 def threads():
     """Run functions in threads of their own, which close their connections; `threads(f, ...)` returns a future."""
     with ThreadPoolExecutor(max_workers=16) as pool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from django.db import connection, models
 from django.db.models import Case, Count, Exists, OuterRef, Prefetch, Subquery, Value, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 from django.test.utils import isolate_apps
+from psycopg import sql
 
 from dbopt.cache import cached_query
 from tests.testapp.models import Author, Book, Note, Profile, Publisher, Tag
@@ -27,6 +29,18 @@ def book(shop_database):
 def has_books():
     return Exists(Book.objects.filter(author=OuterRef("pk")))
 
+
+@isolate_apps("tests.testapp")
+def declare_proxy():
+    class Proxy(Author):
+        class Meta:
+            app_label = "testapp"
+            proxy = True
+
+    return Proxy
+
+
+Writer = declare_proxy()
 
 QUERIES = {
     "select_related": (lambda: [b.author.name for b in Book.objects.select_related("author")], Author),
@@ -77,13 +91,24 @@ QUERIES = {
     "generic_foreign_key": (lambda: [str(n.subject) for n in Note.objects.all()], Author),
     "raw_queryset": (lambda: [a.name for a in Author.objects.raw("SELECT * FROM testapp_author")], Author),
     "raw_comma_join": (lambda: raw("SELECT count(*) FROM testapp_author a, testapp_tag t"), Tag),
+    "raw_with_schema": (lambda: raw('SELECT count(*) FROM public."testapp_tag"'), Tag),
+    "raw_composed": (lambda: raw(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("testapp_tag"))), Tag),
+    "raw_bytes": (lambda: raw(b"SELECT count(*) FROM testapp_tag"), Tag),
+    "raw_expression": (
+        lambda: list(
+            Author.objects.annotate(n=RawSQL("(SELECT count(*) FROM testapp_tag)", [])).values_list("n", flat=True)
+        ),
+        Tag,
+    ),
+    "extra_table": (lambda: Author.objects.extra(tables=["testapp_tag"]).count(), Tag),
+    "proxy": (lambda: list(Writer.objects.values_list("name", flat=True)), Author),
     "raw_cte": (lambda: raw("WITH x AS (SELECT * FROM testapp_tag) SELECT count(*) FROM x"), Tag),
 }
 
 
-def raw(sql):
+def raw(statement):
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(statement)
         return cursor.fetchall()
 
 
@@ -107,12 +132,12 @@ def test_write_to_a_table_behind_a_query_is_seen(book, outcomes, name):
 
 
 @cached_query(timeout=300)
-def answered(sql: str):
-    return raw(sql)
+def answered(statement: str):
+    return raw(statement)
 
 
 @pytest.mark.parametrize(
-    ("sql", "reason"),
+    ("statement", "reason"),
     [
         ("SELECT count(*) FROM testapp_author WHERE now() IS NOT NULL", "volatile"),
         ("SELECT name, CURRENT_TIMESTAMP IS NULL FROM testapp_author", "volatile"),
@@ -129,11 +154,11 @@ def answered(sql: str):
         ("SHOW server_version", "volatile"),
     ],
 )
-def test_result_that_may_change_without_a_visible_write_is_not_stored(book, outcomes, sql, reason):
+def test_result_that_may_change_without_a_visible_write_is_not_stored(book, outcomes, statement, reason):
     from django.db.transaction import atomic
 
     with atomic():
-        answered(sql)
+        answered(statement)
 
     counted = outcomes(answered)
     assert (counted["refused"], counted["sets"]) == ({reason: 1}, 0)

@@ -237,8 +237,28 @@ def test_r6_connection_that_breaks_during_commit_renews_tokens(ada, outside, els
     assert elsewhere(shop.names) == ["Grace"]
 
 
+def test_r6_backend_killed_during_commit_renews_tokens(ada, commit_gate, outside, threads, elsewhere, outcomes):
+    from django.db import OperationalError
+
+    assert elsewhere(shop.names) == ["Ada"]
+    writer = threads(rename_atomically, ada)
+    commit_gate.wait_for_visitor()
+    query = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+    end_backend(outside, outside.execute(query, [commit_gate.number]).fetchone()[0])
+
+    with pytest.raises(OperationalError):
+        writer.result(DEADLINE)
+
+    # Whether it was committed is not for the cache to guess.
+    assert elsewhere(shop.names) == ["Ada"]
+    assert outcomes(shop.names)["stale"] == 1
+
+
 def kill(outside, victim):
-    pid = victim.connection.info.backend_pid
+    end_backend(outside, victim.connection.info.backend_pid)
+
+
+def end_backend(outside, pid):
     outside.execute("SELECT pg_terminate_backend(%s)", [pid])
     query = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
     wait_until(lambda: outside.execute(query, [pid]).fetchone()[0] == 0, what="the end of a backend")

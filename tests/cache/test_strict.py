@@ -22,7 +22,7 @@ from dbopt.cache.server.exchange import CacheServer
 from dbopt.cache.server.servers import server
 from dbopt.exceptions import ConfigurationError
 from tests.cache import shop
-from tests.cache.conftest import DEADLINE, GATE, wait_until
+from tests.cache.conftest import DEADLINE, wait_until
 from tests.cache.valkeys import OwnValkey
 from tests.testapp.models import Author, Publisher, Tag
 
@@ -122,22 +122,6 @@ def renaming(ada, outside):
     )
     yield
     outside.execute("DROP FUNCTION rename_authors()")
-
-
-@pytest.fixture
-def commit_gate(gate, outside):
-    """Every COMMIT of a change to authors waits at the gate."""
-    outside.execute(
-        f"CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql "
-        f"AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NULL; END $$"
-    )
-    outside.execute(
-        "CREATE CONSTRAINT TRIGGER wait_at_gate AFTER UPDATE ON testapp_author DEFERRABLE INITIALLY DEFERRED "
-        "FOR EACH ROW WHEN (NEW.name = 'Grace') EXECUTE FUNCTION wait_at_gate()"
-    )
-    yield gate
-    gate.open()
-    outside.execute("DROP FUNCTION wait_at_gate() CASCADE")
 
 
 def pending(tag=None):
