@@ -26,6 +26,24 @@ NESTED = """{
   }
 }"""
 
+NEIGHBOURS = """query Neighbours($id: ID!, $after: String) {
+  entity(id: $id) {
+    neighbours(first: 25, after: $after) {
+      totalCount
+      nodes { relationshipId name relationshipType }
+      pageInfo { endCursor }
+    }
+  }
+}"""
+
+TYPES = "{ entityTypes { type count } }"
+
+HOSTILE = """{
+  entities(first: 1000) {
+    nodes { outgoing(first: 1000) { nodes { target { outgoing(first: 1000) { nodes { id } } } } } }
+  }
+}"""
+
 EXAMPLES = (
     Example("100 entities, their relationships, the other ends", NESTED),
     Example(
@@ -66,5 +84,7 @@ EXAMPLES = (
   }
 }""",
     ),
+    Example("Entities of each type: kept whole until a write", TYPES),
+    Example("A document that costs too much", HOSTILE),
     Example("A page that is too large", "{ entities(first: 1001) { edges { node { id } } } }"),
 )

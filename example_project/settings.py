@@ -75,7 +75,7 @@ DBOPT = {
         }
     },
     "TENANCY": {"RESOLVER": "example_project.tenancy.tenant_of_request", "REQUIRED": True},
-    "GRAPHQL": {"DEFAULT_PAGE_SIZE": 100, "MAX_PAGE_SIZE": 1000},
+    "GRAPHQL": {"DEFAULT_PAGE_SIZE": 100, "MAX_PAGE_SIZE": 1000, "TIME_LIMIT": 10, "PERSISTED": "automatic"},
     "CACHE": {"TIMEOUTS": {"entity": 3600, "summary": 60}},
 }
 GRAPHENE = {"SCHEMA": "dbopt.intelgraph.schema.schema"}

@@ -21,7 +21,7 @@ from django.test import Client
 
 from dbopt.intelgraph.models import Entity, Investigation, Member, Relationship, Tenant
 from dbopt.intelgraph.queries import members
-from example_project.demo import cached_reads, graph_reads, graphql_reads, indexes, pages, serving, tables
+from example_project.demo import cached_reads, graph_reads, graphql_reads, graphql_view, indexes, pages, serving, tables
 
 if TYPE_CHECKING:
     from django.core.management.base import BaseCommand
@@ -60,7 +60,7 @@ def travel(command: BaseCommand, *, options: Options, servers: dict[str, Any]) -
     }
     with _step(command, "measuring"):
         report["indexes"] = indexes.compare(tenant.pk)
-        report["graphql"] = graphql_reads.compare(member)
+        report["graphql"] = graphql_reads.compare(member) | graphql_view.show(member)
         report["pagination"] = pages.compare(tenant.pk)
         report["cache"] = cached_reads.compare(tenant.pk)
         report["neo4j"] = graph_reads.compare(tenant.pk)
@@ -129,5 +129,7 @@ def _check(report: dict[str, Any]) -> None:
     wrong = [name for name in ("graphql", "pagination", "neo4j") if not report[name]["same_rows"]]
     if not report["cache"]["new_value_seen"]:
         wrong.append("cache")
+    if not report["graphql"]["as_promised"]:
+        wrong.append("graphql's view")
     if wrong:
         raise CommandError(f"With and without dbopt, the answers differ: {', '.join(wrong)}.", returncode=1)

@@ -17,6 +17,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         figures = report["graphql"][name]
         rows.append((f"{name} loaders", f"{figures['statements']:,}", f"{figures['ms']:.1f}"))
     yield from _table(rows)
+    yield from _view_lines(report["graphql"])
     pages = report["pagination"]
     yield from _section(f"A page of {pages['page_size']}, ms")
     yield from _table(
@@ -48,6 +49,24 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield from _section(f"Health: {report['health']['status']}")
     for name, check in report["health"].get("checks", {}).items():
         yield f"  {name}: {check['status']} ({check.get('ms', 0):.0f} ms)"
+
+
+def _view_lines(graphql: dict[str, Any]) -> Iterator[str]:
+    neighbours, refused, kept = graphql["neighbours"], graphql["refused"], graphql["kept"]
+    yield from _section("GraphQL: what else the view does")
+    costs = {
+        f"25 of {neighbours['total']:,} neighbours in Neo4j": neighbours["first"],
+        "the next 25, by cursor": neighbours["second"],
+        "entities per type": kept["cold"],
+        "the same, kept": kept["warm"],
+        "the same, after a mutation": kept["after_mutation"],
+        f"refused: {refused['code']}, {refused['actual']:,} of {refused['limit']:,}": refused,
+    }
+    rows = [(name, str(cost["statements"]), str(cost["cypher"]), f"{cost['ms']:.2f}") for name, cost in costs.items()]
+    yield from _table([("", "SQL", "Cypher", "ms"), *rows])
+    yield f"  new value seen after the mutation: {'yes' if kept['new_value_seen'] else 'NO'}"
+    persisted = graphql["persisted"]
+    yield f"  the query above by its hash: {persisted['hash_bytes']} bytes instead of {persisted['text_bytes']}"
 
 
 def index_lines(compared: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -78,6 +78,16 @@ def test_real_data_goes_the_whole_road_and_nothing_is_lost(sample_data, tmp_path
     assert len(figures["indexes"]) == 5
     assert all(row["index"] in " ".join(row["after"]["scans"]) for row in figures["indexes"])
     assert figures["graphql"]["with"]["statements"] < 5 < figures["graphql"]["without"]["statements"]
+    graphql = figures["graphql"]
+    assert graphql["as_promised"] is True
+    assert [graphql["neighbours"][page]["cypher"] for page in ("first", "second")] == [2, 2]
+    assert {name: cost["statements"] for name, cost in graphql["kept"].items() if name != "new_value_seen"} == {
+        "cold": 1,
+        "warm": 0,
+        "after_mutation": 1,
+    }
+    assert (graphql["refused"]["code"], graphql["refused"]["statements"]) == ("COST_LIMIT", 0)
+    assert graphql["persisted"]["hash_bytes"] < graphql["persisted"]["text_bytes"]
     assert figures["cache"]["warm_statements"] == 0
     assert figures["cache"]["new_value_seen"] is True
     assert figures["pagination"]["same_rows"] is True
