@@ -43,4 +43,4 @@ def nothing_learned(new_process):
 def people(shop_database):  # noqa: F811  # the fixture
     yield [User.objects.create_user(name) for name in ("ann", "bob")]
     with connect() as cleaner:
-        cleaner.execute("DELETE FROM auth_user")
+        cleaner.execute("TRUNCATE auth_user, auth_group CASCADE")
