@@ -248,6 +248,7 @@ def test_sources_are_by_type_the_newest_first_with_the_moment_of_the_last(world)
     assert second == {"lastSourceAt": None, "sources": {"nodes": []}}
     assert third["sources"] == {"nodes": [{"type": "web"}]}
     assert len(statements) == 3
+    assert [text for text in statements if "IN (SELECT" in text or "JOIN" in text.replace("CROSS JOIN", "")] == []
 
 
 @pytest.mark.parametrize(
