@@ -414,6 +414,18 @@ def test_unsaved_parents_answer_as_stock_does():
     assert statements == 0
 
 
+def test_parents_that_no_database_knows_may_stand_among_others():
+    fill(2)
+    for books in ([Book(title="new"), Book(title="newer")], [Book(title="new"), *Book.objects.order_by("pk")]):
+        text = "{ books { title author { name } editor { name } publisher { name } } }"
+
+        result, _ = ask(optimize(build(books=books)), text)
+        expected = stock(text, books=books)
+
+        assert result.data == expected.data
+        assert messages(result) == messages(expected)
+
+
 def test_own_resolvers_arguments_and_get_node_are_left_alone():
     fill(1)
 

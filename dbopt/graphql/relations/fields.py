@@ -285,7 +285,8 @@ class RelationResolver:
         if not all(issubclass(kind, self.plan.model) for kind in set(map(type, parents))):
             return False
         states = [parent._state.__dict__ for parent in parents]
-        if len({state["db"] for state in states}) > 1:
+        # A row that no database knows yet has no such entry.
+        if len({state.get("db") for state in states}) > 1:
             return False
         if self.plan.cache_name is None:
             return True
