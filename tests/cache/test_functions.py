@@ -441,6 +441,13 @@ def named_timeout():
     return Author.objects.count()
 
 
+@pytest.mark.parametrize("seconds", [1e16, 1e300])
+def test_timeout_without_end_is_no_fault_of_the_server(ada, outcomes, seconds):
+    function = cached_query(timeout=seconds, name="forever")(shop.how_many.uncached)
+    assert function() == function() == 1
+    assert outcomes(function)["hits"] == 1
+
+
 def test_timeout_by_name(ada, valkey):
     with override_settings(DBOPT={"CACHE": {"TIMEOUTS": {"entity": 3600}}}):
         named_timeout()

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 # Values may end up to a tenth before their timeout, see CacheServer.store(); early refreshes come before that.
 _SURE_SHARE = 0.9
 
+# What is to live for longer lives for ten years: the server counts milliseconds in 64 bits.
+_LONGEST_SECONDS = 3.2e8
+
 # What changes without a write that can be seen is bounded by the timeout alone; metrics are made for that.
 _BOUNDED_BY_TIMEOUT = frozenset({"volatile", "unknown_table", "inner_ttl", "inner_stale", "inner_volatile"})
 
@@ -146,11 +149,12 @@ class Fill:
             timeout = spec.negative_timeout
         if self._is_volatile:
             timeout = min(timeout, spec.volatile_ok)
+        timeout = min(timeout, _LONGEST_SECONDS)
         soft = self._made + (timeout if spec.behind else timeout * _SURE_SHARE)
         data = pack_entry(Entry(vector_hash(tokens.values()), tags, payload, int(soft * 1000), seconds))
         if len(data) > dbopt_settings.cache.max_value_bytes:
             return "too_large", 0
-        life = timeout + spec.stale if spec.behind else timeout
+        life = min(timeout + spec.stale, _LONGEST_SECONDS) if spec.behind else timeout
         stored = self._send(data, tokens=tokens, seconds=life)
         if not stored:
             return ("unreachable" if stored is None else "moved"), 0
