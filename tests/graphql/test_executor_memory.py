@@ -6,11 +6,13 @@ import gc
 import itertools
 import json
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import RequestFactory
 
+import dbopt
 from dbopt.graphql import GraphQLView
 from tests.graphql import async_project as project
 from tests.testapp.models import Author, Book
@@ -21,6 +23,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
 VIEW = GraphQLView.as_view(schema=project.SCHEMA)
 ASYNC_VIEW = async_to_sync(project.VIEW)
 BATCH = GraphQLView.as_view(schema=project.SCHEMA, batch=True)
+
+PACKAGE = str(Path(dbopt.__file__).parent)
 
 # It may grow by this much: what Python and Django remember for good, such as interned names.
 BOUND = 64 * 1024
@@ -82,7 +86,7 @@ def is_ours(thing):
         return True
     # Of a function or a frame, the code says whose it is.
     code = getattr(thing, "f_code", None) or getattr(thing, "__code__", None)
-    return code is not None and "/dbopt/" in code.co_filename
+    return code is not None and code.co_filename.startswith(PACKAGE)
 
 
 def least_growth(count, *, windows=2):

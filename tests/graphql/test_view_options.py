@@ -130,7 +130,7 @@ SUGGESTING = [
 ]
 
 
-@pytest.mark.parametrize(("body", "message", "suggestion"), SUGGESTING)
+@pytest.mark.parametrize(("body", "message", "suggestion"), SUGGESTING, ids=["field", "argument", "variables", "type"])
 def test_suggestions_are_for_debugging(body, message, suggestion):
     assert ask(VIEW, body)[1]["errors"][0]["message"] == message
 
