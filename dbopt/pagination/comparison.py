@@ -5,40 +5,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from django.db.models import BooleanField, Expression
+from django.db.models import Lookup, Value
 
 Operator = Literal["<", "<=", ">", ">=", "="]
 
 
-class RowCompare(Expression):
-    """A condition that compares several expressions with as many others, as a row.
+# A look-up, because Django wraps any other condition in one and resolves that twice.
+class RowCompare(Lookup):
+    """A condition that compares several expressions with as many values, as a row.
 
     The usual ``a > x OR (a = x AND b > y)`` means the same, but is read as a filter from the start of the index.
     Where an operand is NULL, the condition is unknown unless an operand before it decides.
     """
 
     conditional = True
+    prepare_rhs = False
 
-    def __init__(self, left: Sequence[Any], operator: Operator, right: Sequence[Any]) -> None:
-        super().__init__(output_field=BooleanField())
-        self.left = list(left)
+    def __init__(self, left: Sequence[Any], operator: Operator, right: Sequence[Value]) -> None:
+        super().__init__(list(left), list(right))
         self.operator = operator
-        self.right = list(right)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What makes two conditions equal."""
+        return type(self), self.lhs, self.operator, self.rhs
+
+    def get_prep_lhs(self) -> Any:
+        """Return the left side as it is: no single expression."""
+        return self.lhs
 
     def get_source_expressions(self) -> list[Any]:
-        """Return both sides."""
-        return [*self.left, *self.right]
+        """Return what is to be resolved: values are not."""
+        return self.lhs  # type: ignore[no-any-return]
 
-    def set_source_expressions(self, exprs: Sequence[Any]) -> None:
-        """Take both sides back, resolved."""
-        count = len(self.left)
-        self.left, self.right = list(exprs[:count]), list(exprs[count:])
+    def set_source_expressions(self, new_exprs: Sequence[Any]) -> None:
+        """Take the left side back, resolved or relabelled."""
+        self.lhs = list(new_exprs)
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> RowCompare:
+        """Return the condition with its left side resolved."""
+        return RowCompare([column.resolve_expression(*args, **kwargs) for column in self.lhs], self.operator, self.rhs)
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         """Return the condition and its parameters."""
         rows: list[str] = []
         params: list[Any] = []
-        for side in (self.left, self.right):
+        for side in (self.lhs, self.rhs):
             columns = []
             for expression in side:
                 sql, own = compiler.compile(expression)

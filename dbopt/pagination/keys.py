@@ -27,6 +27,7 @@ class Key:
     Attributes:
         path: the name as the ORM writes it from the model, for messages and signatures.
         attribute: where a row holds the value; also the name in the query.
+        column: the value in a query.
         field: says how a value becomes a parameter.
         is_nullable: a row may be without a value.
         nulls_first: where NULLs stand in the order.
@@ -37,6 +38,7 @@ class Key:
 
     path: str
     attribute: str
+    column: F
     field: Field[Any, Any]
     is_descending: bool
     is_nullable: bool = False
@@ -52,8 +54,7 @@ class Key:
         # Also for a NOT NULL column: PostgreSQL takes an index only where the placement is that of the index.
         if self.is_nullable or nulls_first != is_descending:
             placement = {"nulls_first" if nulls_first else "nulls_last": True}
-        column = F(self.attribute)
-        return column.desc(**placement) if is_descending else column.asc(**placement)
+        return self.column.desc(**placement) if is_descending else self.column.asc(**placement)
 
     def nulls_come_last(self, *, is_backward: bool) -> bool:
         """Whether rows without a value end the order, or the order from the end."""
@@ -64,6 +65,20 @@ class Key:
         if self.nulls_first == self.is_descending:
             return text
         return f"{text} nulls {'first' if self.nulls_first else 'last'}"
+
+
+class _OwnColumn(F):
+    """A column of the model, which needs no search along a path."""
+
+    def __init__(self, field: Field[Any, Any]) -> None:
+        super().__init__(field.attname)
+        self.field = field
+
+    def resolve_expression(self, query: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if self.field.model._meta.concrete_model is not query.model._meta.concrete_model:
+            # A parent's column, in the table of the parent.
+            return super().resolve_expression(query, *args, **kwargs)
+        return self.field.get_col(query.get_initial_alias())
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +141,8 @@ def keys_of(queryset: QuerySet[Any], item: Item, *, position: int) -> list[Key]:
         return [
             Key(
                 path=name,
-                attribute=name if is_selected else added,
+                attribute=(attribute := name if is_selected else added),
+                column=F(attribute),
                 field=_sortable(name, _type_of(name, annotation)),
                 is_descending=item.is_descending,
                 is_nullable=not is_never_null(annotation, query),
@@ -141,6 +157,7 @@ def keys_of(queryset: QuerySet[Any], item: Item, *, position: int) -> list[Key]:
             Key(
                 path=path,
                 attribute=added,
+                column=F(added),
                 field=_sortable(name, _plain(fields[-1])),
                 is_descending=item.is_descending,
                 is_nullable=any(field.null for field in fields),
@@ -154,6 +171,7 @@ def keys_of(queryset: QuerySet[Any], item: Item, *, position: int) -> list[Key]:
         Key(
             path=field.attname,
             attribute=field.attname,
+            column=_OwnColumn(field),
             field=_sortable(name, _plain(field)),
             is_descending=item.is_descending,
             is_nullable=field.null,

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import F, Model, QuerySet
 
 from dbopt.exceptions import ConfigurationError
 from dbopt.pagination.cursor import list_signature
 from dbopt.pagination.keys import Item, Key, OrderItem, items_of, keys_of
-from dbopt.pagination.ranges import one_condition, ranges
+from dbopt.pagination.ranges import Condition, one_condition, ranges
 
 __all__ = ["Key", "Order", "OrderItem", "order_of"]
 
@@ -30,7 +30,7 @@ class Order:
         """Sort rows, or sort them from the end."""
         return queryset.order_by(*(key.sorted(is_backward=is_backward) for key in self.keys))
 
-    def beyond(self, values: Sequence[Any], *, is_backward: bool, is_inclusive: bool = False) -> Q:
+    def beyond(self, values: Sequence[Any], *, is_backward: bool, is_inclusive: bool = False) -> Condition:
         """Return the condition of rows after (or before) a position, which may be counted in."""
         return one_condition(self.keys, values, is_backward=is_backward, is_inclusive=is_inclusive)
 
@@ -48,15 +48,13 @@ class Order:
         Where the rows are several ranges of an index, each is read by a query of its own in one UNION ALL: an
         alternative of conditions would be a filter over all rows from the start of the index.
         """
+        sorted_rows = self.sort(queryset, is_backward=is_backward)
         if values is None:
-            return self.sort(queryset, is_backward=is_backward)[:limit]
-        if _can_be_combined(queryset):
-            conditions = ranges(self.keys, values, is_backward=is_backward, is_inclusive=is_inclusive)
-        else:
-            conditions = [self.beyond(values, is_backward=is_backward, is_inclusive=is_inclusive)]
-        first, *others = (
-            self.sort(queryset.filter(condition), is_backward=is_backward)[:limit] for condition in conditions
-        )
+            return sorted_rows[:limit]
+        conditions = ranges(self.keys, values, is_backward=is_backward, is_inclusive=is_inclusive)
+        if len(conditions) > 1 and not _can_be_combined(queryset):
+            conditions = [one_condition(self.keys, values, is_backward=is_backward, is_inclusive=is_inclusive)]
+        first, *others = (sorted_rows.filter(condition)[:limit] for condition in conditions)
         return self.sort(first.union(*others, all=True), is_backward=is_backward)[:limit] if others else first
 
     def values(self, row: Model) -> list[Any]:

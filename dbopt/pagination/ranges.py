@@ -12,15 +12,18 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import F, Q, Value
+from django.db.models import Lookup, Q, Value
+from django.db.models.lookups import IsNull
 
 from dbopt.pagination.comparison import Operator, RowCompare
 
 if TYPE_CHECKING:
     from dbopt.pagination.keys import Key
 
+Condition = Q | Lookup
 
-def ranges(keys: Sequence[Key], values: Sequence[Any], *, is_backward: bool, is_inclusive: bool) -> list[Q]:
+
+def ranges(keys: Sequence[Key], values: Sequence[Any], *, is_backward: bool, is_inclusive: bool) -> list[Condition]:
     """Return disjoint conditions, in the order in which their rows come.
 
     Args:
@@ -30,24 +33,26 @@ def ranges(keys: Sequence[Key], values: Sequence[Any], *, is_backward: bool, is_
         is_inclusive: the position's own row is counted in.
     """
     key = keys[0]
-    is_null = Q((f"{key.attribute}__isnull", True))
     if values[0] is None:
-        same = [
-            is_null & rest for rest in ranges(keys[1:], values[1:], is_backward=is_backward, is_inclusive=is_inclusive)
-        ]
-        return same if key.nulls_come_last(is_backward=is_backward) else [*same, Q((f"{key.attribute}__isnull", False))]
+        rests = ranges(keys[1:], values[1:], is_backward=is_backward, is_inclusive=is_inclusive)
+        same: list[Condition] = [IsNull(key.column, True) & rest for rest in rests]
+        return same if key.nulls_come_last(is_backward=is_backward) else [*same, IsNull(key.column, False)]
     length = _run(keys)
     run, position = keys[:length], values[:length]
     is_last = length == len(keys)
-    found = [Q(_compare(run, _operator(key, is_backward=is_backward, or_equal=is_inclusive and is_last), position))]
+    found: list[Condition] = [
+        _compare(run, _operator(key, is_backward=is_backward, or_equal=is_inclusive and is_last), position)
+    ]
     if not is_last:
-        equal = Q(_compare(run, "=", position))
+        equal = _compare(run, "=", position)
         rests = ranges(keys[length:], values[length:], is_backward=is_backward, is_inclusive=is_inclusive)
         found = [*(equal & rest for rest in rests), *found]
-    return [*found, is_null] if key.nulls_come_last(is_backward=is_backward) else found
+    if key.nulls_come_last(is_backward=is_backward):
+        found.append(IsNull(key.column, True))
+    return found
 
 
-def one_condition(keys: Sequence[Key], values: Sequence[Any], *, is_backward: bool, is_inclusive: bool) -> Q:
+def one_condition(keys: Sequence[Key], values: Sequence[Any], *, is_backward: bool, is_inclusive: bool) -> Condition:
     """Return the same rows as one condition.
 
     An alternative of ranges is a filter for PostgreSQL; a bound of the first key is where its index starts.
@@ -59,7 +64,7 @@ def one_condition(keys: Sequence[Key], values: Sequence[Any], *, is_backward: bo
     key = keys[0]
     if values[0] is None or key.nulls_come_last(is_backward=is_backward):
         return condition
-    return Q(_compare([key], _operator(key, is_backward=is_backward, or_equal=True), values[:1])) & condition
+    return _compare([key], _operator(key, is_backward=is_backward, or_equal=True), values[:1]) & condition
 
 
 def _run(keys: Sequence[Key]) -> int:
@@ -77,7 +82,7 @@ def _operator(key: Key, *, is_backward: bool, or_equal: bool) -> Operator:
 
 def _compare(keys: Sequence[Key], operator: Operator, values: Sequence[Any]) -> RowCompare:
     return RowCompare(
-        [F(key.attribute) for key in keys],
+        [key.column for key in keys],
         operator,
         [Value(value, output_field=key.field) for key, value in zip(keys, values, strict=True)],
     )

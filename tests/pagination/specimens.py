@@ -52,6 +52,31 @@ class Specimen(models.Model):
         return f"specimen {self.pk}"
 
 
+class Find(models.Model):
+    rank = models.IntegerField()
+
+    class Meta:
+        app_label = "pagination_tests"
+
+    def __str__(self):
+        return f"find {self.pk}"
+
+
+class DatedFind(Find):
+    """Its keys lie in two tables."""
+
+    year = models.IntegerField(null=True)
+
+    class Meta:
+        app_label = "pagination_tests"
+
+
+class ProxyFind(DatedFind):
+    class Meta:
+        app_label = "pagination_tests"
+        proxy = True
+
+
 EDGES = {
     "whole": [0, -1, 1, 2**63 - 1, -(2**63)],
     "text": ["", "a", "A", "ä", "z", "a'b", 'a"b', "a\\b", "%", "日本", "a b", " "],

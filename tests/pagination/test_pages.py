@@ -16,6 +16,7 @@ from dbopt.exceptions import InvalidCursorError
 from dbopt.pagination import Page, keyset_page
 from dbopt.tenancy import tenant_context
 from tests.fuzzing import examples
+from tests.pagination.specimens import DatedFind, Find, ProxyFind
 from tests.testapp.models import Author, Book, Shop, Tag
 
 pytestmark = pytest.mark.django_db
@@ -414,3 +415,16 @@ def test_deferred_keys_are_read_with_their_rows(shelf, narrow):
 
     whole = keyset_page(Book.objects.all(), order_by=("pages", "author", "price"), first=3)
     assert whole.end_cursor == cursor
+
+
+@pytest.mark.parametrize("is_backward", [False, True])
+def test_keys_of_a_parent_model_and_of_a_proxy_are_found_in_their_table(is_backward):
+    with connection.schema_editor() as editor:
+        editor.create_model(Find)
+        editor.create_model(DatedFind)
+    for number in range(13):
+        DatedFind.objects.create(rank=number % 3, year=None if number % 4 == 0 else number % 2)
+
+    for model in (DatedFind, ProxyFind):
+        rows = list(model.objects.order_by("rank", "-year", "-pk").values_list("pk", flat=True))
+        assert walk(model.objects.all(), order_by=("rank", "-year"), size=4, is_backward=is_backward) == rows
