@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from dbopt.graphql import GraphQLView
+from dbopt.graphql import AsyncGraphQLView, GraphQLView
 from dbopt.intelgraph.schema import schema
 from example_project.console import console
 
@@ -12,4 +12,5 @@ urlpatterns = [
     path("", console, name="console"),
     path("health/", include("dbopt.urls")),
     path("graphql", GraphQLView.as_view(schema=schema, graphiql=False), name="graphql"),
+    path("graphql/async", AsyncGraphQLView.as_view(schema=schema, graphiql=False), name="graphql-async"),
 ]

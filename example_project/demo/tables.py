@@ -13,9 +13,9 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield from index_lines(report["indexes"])
     yield from _section("GraphQL: entities with their relationships and the other ends")
     rows: list[Sequence[str]] = [("", "statements", "ms")]
-    for name in ("without", "with"):
+    for name, title in (("without", "without loaders"), ("with", "with loaders"), ("async", "the asynchronous view")):
         figures = report["graphql"][name]
-        rows.append((f"{name} loaders", f"{figures['statements']:,}", f"{figures['ms']:.1f}"))
+        rows.append((title, f"{figures['statements']:,}", f"{figures['ms']:.1f}"))
     yield from _table(rows)
     yield from _view_lines(report["graphql"])
     pages = report["pagination"]
