@@ -442,6 +442,15 @@ def test_own_resolvers_arguments_and_get_node_are_left_alone():
     assert result.data["books"][0] == {"author": {"name": "from get_node"}}
 
 
+def test_each_value_that_is_no_row_is_an_error_of_its_own():
+    values = [{"name": "A"}, {"name": "B"}]
+
+    result, _ = ask(optimize(build(authors=values)), "{ authors { name } }")
+
+    assert messages(result) == messages(stock("{ authors { name } }", authors=values))
+    assert [message for message, _ in messages(result)] == [f'Received incompatible instance "{v}".' for v in values]
+
+
 def test_list_field_with_a_resolver_of_its_own_keeps_it():
     registry = Registry()
     meta = type("Meta", (), {"model": Tag, "fields": ["slug"], "registry": registry})

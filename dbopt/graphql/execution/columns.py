@@ -248,10 +248,11 @@ def _of_type(run: Run, cells: Cells, object_type: GraphQLObjectType) -> Cells:
     keep = []
     for position, value in enumerate(cells.values):
         key = (object_type.name, type(value))
-        answer = known.get(key) if once_a_class else None
+        answer: bool | Exception | None = known.get(key) if once_a_class else None
         if answer is None:
             answer = _answer(run, cells, position, object_type)
-            if once_a_class:
+            if once_a_class and not isinstance(answer, Exception):
+                # An error speaks of its own value.
                 known[key] = answer
         if answer is True:
             keep.append(position)

@@ -62,7 +62,7 @@ class FieldPlan:
     argument_error: Exception | None = None
     most_rows: int | None = None
     subplans: dict[str, ObjectPlan] = field(default_factory=dict)
-    class_checks: dict[tuple[str, type], bool | Exception] = field(default_factory=dict)
+    class_checks: dict[tuple[str, type], bool] = field(default_factory=dict)
 
     @property
     def depth(self) -> int:
