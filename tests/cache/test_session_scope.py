@@ -414,6 +414,28 @@ def test_pool_hands_on_what_a_session_is_set_to(schemas, pooled, elsewhere):
     assert elsewhere(found) == ("one", (("pooled", "search_path", "one"),))
 
 
+@cached_query(timeout=300)
+def pooled_names():
+    return list(Author.objects.using("pooled").values_list("name", flat=True))
+
+
+def test_function_that_takes_a_connection_which_is_set_already_is_not_stored(schemas, pooled, outcomes, elsewhere):
+    """Its key was made before: of another thread's connection in the pool, it knew nothing."""
+
+    def leave(statement):
+        with connections["pooled"].cursor() as cursor:
+            cursor.execute(statement)
+        connections["pooled"].close()
+
+    with declared("search_path"):
+        elsewhere(leave, "SET search_path TO one")
+        assert elsewhere(pooled_names) == ["one"]
+        elsewhere(leave, "RESET search_path")
+        assert elsewhere(pooled_names) == []
+
+    assert outcomes(pooled_names)["refused"] == {"session_scope": 1}
+
+
 CHANGES = (
     "SET app.tenant = 1",
     "SET LOCAL app.tenant = 2",

@@ -18,6 +18,7 @@ from dbopt.cache.observation.assignments import assignments, assigns
 from dbopt.cache.observation.cursors import watch_cursors
 from dbopt.cache.observation.recordings import depend_all, hold_off_all, refuse_all, running
 from dbopt.cache.observation.relations import relations_of
+from dbopt.cache.observation.scopes import scope_of
 from dbopt.cache.observation.transactions import TransactionState, watch
 from dbopt.cache.observation.views import forget_views, tables_behind
 from dbopt.cache.observation.written import inserted_tags, writes, written_tags
@@ -65,6 +66,10 @@ def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
     observe(connection)
     # Another of the driver's connections may be set to something else.
     watch(connection).is_settled = False
+    scope = scope_of(connection)
+    if scope is not None and scope.values():
+        # The keys of what runs here were made when it had no connection yet.
+        refuse_all("session_scope")
     # Each time: Django makes a new connection of the driver, or takes another from a pool.
     watch_cursors(connection, partial(_bypassing, connection))
 
