@@ -123,7 +123,7 @@ def execute_document(
         # A QuerySet can be read in two ways.
         others["is_async_iterable"] = lambda _: False
     result: Any = execute(schema, document, variable_values=variables, **others)
-    return result  # type: ignore[no-any-return]  # an awaitable where the class, which is no other than ours, awaits
+    return result  # type: ignore[no-any-return]  # an awaitable only of a class that is not ours
 
 
 def fragments_of(context: Any) -> dict[str, FragmentDefinitionNode]:
