@@ -99,3 +99,25 @@ def test_view_over_a_function_that_is_not_immutable_is_not_stored(unmanaged, out
         assert outcomes(slugs)["refused"] == {"unknown_table": 1}
     finally:
         run("DROP VIEW testapp_seen; DROP FUNCTION testapp_newest()")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE testapp_seen SET slug = name FROM testapp_publisher",
+        "INSERT INTO testapp_child (id, slug) SELECT 7, name FROM testapp_publisher",
+        "WITH x AS (DELETE FROM ONLY testapp_seen RETURNING 1) SELECT count(*) FROM testapp_publisher",
+        "MERGE INTO testapp_seen USING testapp_publisher ON true WHEN MATCHED THEN UPDATE SET slug = name",
+    ],
+)
+def test_write_to_what_no_model_stands_for_is_seen_beside_a_known_table(elsewhere, statement):
+    Publisher.objects.create(name="Press")
+    Tag.objects.create(slug="x")
+    MODELS["testapp_tag"] = Tag
+    run("CREATE VIEW testapp_seen AS SELECT * FROM testapp_tag; CREATE TABLE testapp_child () INHERITS (testapp_tag)")
+    try:
+        assert elsewhere(slugs, "testapp_tag") == ["x"]
+        run(statement)
+        assert elsewhere(slugs, "testapp_tag") == elsewhere(slugs.uncached, "testapp_tag") != ["x"]
+    finally:
+        run("DROP VIEW testapp_seen; DROP TABLE testapp_child")

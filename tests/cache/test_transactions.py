@@ -216,3 +216,17 @@ def test_many_rows_written_one_by_one_become_all_rows_of_the_table(ada, commands
             Author.objects.create(name=str(number), email=f"{number}@example.org")
 
     assert sent == [["SET"] * 2]
+
+
+@pytest.mark.parametrize("end", ["COMMIT AND CHAIN", "COMMIT; BEGIN", "SELECT 1; END; BEGIN"])
+def test_commit_that_begins_another_transaction(ada, elsewhere, end):
+    assert elsewhere(shop.names) == ["Ada"]
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        Author.objects.update(name="Grace")
+        assert elsewhere(shop.names) == ["Ada"]
+        cursor.execute(end)
+        assert elsewhere(shop.names) == ["Grace"]
+        cursor.execute("ROLLBACK")
+
+    assert elsewhere(shop.names) == ["Grace"]

@@ -16,6 +16,7 @@ from dbopt.cache.names.tables import database_of, is_replica, known_among, unman
 from dbopt.cache.names.tokens import bulk_tag, database_tag, row_tag, table_tag
 from dbopt.cache.observation.assignments import assignments, assigns
 from dbopt.cache.observation.cursors import watch_cursors
+from dbopt.cache.observation.functions import may_read
 from dbopt.cache.observation.recordings import depend_all, hold_off_all, refuse_all, running
 from dbopt.cache.observation.relations import relations_of
 from dbopt.cache.observation.scopes import scope_of
@@ -184,12 +185,12 @@ def _account(statement: Statement, tags: frozenset[str] | None, *, state: Transa
             state.scope_ended(committed=False)
     if tags is not None:
         state.wrote(tags)
-    elif state.pending and not state.is_open():
-        # A transaction that was ended in SQL.
-        if statement.verb in ("rollback", "abort"):
+    if state.pending and statement.verb in ("rollback", "abort") and statement.statements == 1:
+        if not state.is_open():
             state.rolled_back()
-        else:
-            state.renew_pending()
+    elif state.pending and (statement.verb in _COMMITS or statement.statements > 1 or not state.is_open()):
+        # A transaction was ended in SQL, and another may have begun: COMMIT AND CHAIN, or several statements.
+        state.renew_pending()
 
 
 def _record(  # noqa: PLR0913 - all that is known of a statement, by keyword
@@ -240,6 +241,8 @@ def _tables_read(statement: Statement, connection: BaseDatabaseWrapper) -> froze
         return None
     if not tables:
         return tables if _is_tableless(statement) else None
+    if statement.functions and may_read(statement.functions, connection):
+        return None
     unmanaged = unmanaged_tables()
     for table in tables.intersection(unmanaged):
         behind = tables_behind(unmanaged[table], connection)

@@ -19,6 +19,19 @@ _PASSED_OVER = frozenset(["LATERAL", "ONLY"])
 _SELECTS = frozenset(["SELECT", "VALUES", "WITH"])
 
 
+# Not behind DO and THEN, where SET follows, nor behind ON and FOR.
+_TARGET = re.compile(
+    r"(?:\bINTO|(?<!\bFOR )(?<!\bON )\bUPDATE|\bDELETE FROM|\bTRUNCATE(?: TABLE)?|\bCOPY)(?: ONLY)? (?!SET\b)"
+    r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*)'
+)
+
+
+@lru_cache(maxsize=2048)
+def targets_of(text: str) -> frozenset[str]:
+    """Return the names of what a normalised text inserts into, updates, deletes from, merges, copies into or truncates."""
+    return frozenset(map(_unquoted, _TARGET.findall(text)))
+
+
 @lru_cache(maxsize=2048)
 def relations_of(text: str) -> frozenset[str]:
     """Return the names in the FROM lists of a normalised text, without schemas, quotes and common table expressions."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from dbopt.cache.observation.functions import forget_functions
 from dbopt.statements import read_statement
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def tables_behind(db_table: str, connection: BaseDatabaseWrapper) -> frozenset[s
 def forget_views() -> None:
     """Ask the catalogue again next time: definitions changed."""
     _known.clear()
+    forget_functions()
 
 
 def _ask(quoted: str, connection: BaseDatabaseWrapper) -> frozenset[str] | None:

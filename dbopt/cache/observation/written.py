@@ -9,6 +9,7 @@ from dbopt.cache.names.declared import written_by
 from dbopt.cache.names.primary_keys import NamedRows, bounded_by, inserted, one_row, returned
 from dbopt.cache.names.tables import database_of, known_among, model_tables, unmanaged_tables
 from dbopt.cache.names.tokens import bulk_tag, database_tag, row_tag, table_tag
+from dbopt.cache.observation.relations import targets_of
 from dbopt.cache.observation.views import tables_behind
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def written_tags(
         return whole_tables(database, called)
     tables = known_among(statement.identifiers)
     if not tables or not statement.is_whole or statement.cascade or statement.verb in _OPAQUE:
+        return frozenset({database_tag(database)})
+    if not targets_of(statement.text).issubset(tables):
+        # A view, a partition or a table of rules that no model stands for: its rows may be another table's.
         return frozenset({database_tag(database)})
     for view in tables.intersection(unmanaged_tables()):
         behind = _behind(view, connection)
