@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from contextlib import contextmanager, suppress
 
@@ -25,6 +26,9 @@ from tests.fuzzing import examples
 from tests.testapp.models import Author
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop_database")]
+
+# Roles belong to the whole server, on which other databases have test runs of their own.
+READER = f"reader_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 TENANT = "set_config('app.tenant', %s, false)"
 PATHS = {"one": "SET search_path TO one", "two": "SET search_path TO two"}
@@ -96,12 +100,12 @@ def policy(outside):
         "INSERT INTO testapp_author (id, name, email) VALUES (1, 'one', 'one'), (2, 'two', 'two');"
         "ALTER TABLE testapp_author ENABLE ROW LEVEL SECURITY;"
         "CREATE POLICY own ON testapp_author USING (email = current_setting('app.tenant', true));"
-        "CREATE ROLE reader; GRANT SELECT ON testapp_author TO reader"
+        f"CREATE ROLE {READER}; GRANT SELECT ON testapp_author TO {READER}"
     )
     yield
     outside.execute(
         "DROP POLICY own ON testapp_author; ALTER TABLE testapp_author DISABLE ROW LEVEL SECURITY;"
-        "REVOKE ALL ON testapp_author FROM reader; DROP ROLE reader"
+        f"REVOKE ALL ON testapp_author FROM {READER}; DROP ROLE {READER}"
     )
 
 
@@ -128,7 +132,7 @@ def test_two_schemas_never_share(schemas, outcomes, variables, function, elsewhe
 @pytest.mark.parametrize("variables", [[], ["app.tenant", "role"]])
 def test_two_tenants_of_a_policy_never_share(policy, outcomes, variables, elsewhere):
     def read(tenant):
-        execute("SET ROLE reader")
+        execute(f"SET ROLE {READER}")
         execute(f"SELECT {TENANT}", [tenant])
         return names()
 
@@ -144,7 +148,7 @@ def test_two_tenants_of_a_policy_never_share(policy, outcomes, variables, elsewh
 def test_local_values_end_with_their_transaction(policy, outcomes, variables):
     def read(tenant):
         with atomic():
-            execute("SET LOCAL ROLE reader")
+            execute(f"SET LOCAL ROLE {READER}")
             execute("SELECT set_config('app.tenant', %s, true)", [tenant])
             return names()
 

@@ -12,7 +12,14 @@ from django.test import override_settings
 from dbopt.graphql import DataLoader, GraphQLView, SecondLevel, cache_control, cached_field, optimize
 from dbopt.tenancy import current_tenant, tenant_context
 from tests.cache.conftest import elsewhere, outside  # noqa: F401  # fixtures
-from tests.cache.test_session_scope import declared, execute, patience, policy, schemas  # noqa: F401  # fixtures
+from tests.cache.test_session_scope import (  # noqa: F401  # fixtures
+    READER,
+    declared,
+    execute,
+    patience,
+    policy,
+    schemas,
+)
 from tests.graphql.cache import bookshop
 from tests.testapp.models import Author, Shop
 
@@ -164,7 +171,7 @@ def test_two_schemas_of_the_database_never_share(ask, schemas, variables, elsewh
 def test_two_roles_and_tenants_of_a_policy_never_share(ask, policy, variables):  # noqa: F811  # fixtures
     def read(tenant):
         with atomic():
-            execute("SET LOCAL ROLE reader")
+            execute(f"SET LOCAL ROLE {READER}")
             execute("SELECT set_config('app.tenant', %s, true)", [tenant])
             return ask("names")
 
