@@ -56,9 +56,18 @@ def driver_errors() -> tuple[type[Exception], ...]:
     return (exceptions.Neo4jError, exceptions.DriverError)
 
 
+def _said_by_server(error: Exception) -> Exception:
+    """Return what is behind the error that the driver makes when a transaction ends whose result had failed already."""
+    failed = getattr(require_extra("neo4j.exceptions", "neo4j"), "ResultFailedError", None)
+    if failed is not None and isinstance(error, failed) and isinstance(error.__cause__, driver_errors()):
+        return error.__cause__
+    return error
+
+
 def is_retryable(error: Exception) -> bool:
     """Tell whether the driver calls the failure passing, and no write can have been committed."""
     exceptions = require_extra("neo4j.exceptions", "neo4j")
+    error = _said_by_server(error)
     if isinstance(error, exceptions.IncompleteCommit) or is_pool_timeout(error):
         return False
     return bool(getattr(error, "is_retryable", bool)())
@@ -87,6 +96,7 @@ def code_of(error: Exception) -> str | None:
 
 def translate(error: Exception, place: Place) -> GraphError:
     """Return the error of dbopt that says what the driver's error means."""
+    error = _said_by_server(error)
     code = code_of(error)
     facts = {"code": code, "alias": place.alias}
     made = _of_connection(error, place) or _of_code(error, code, place)
