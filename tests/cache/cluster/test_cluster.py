@@ -158,6 +158,7 @@ def test_script_finds_the_node_that_does_not_know_it(ada, valkey, outcomes):
     assert hit(shop.names, outcomes) or hit(shop.names, outcomes)
 
 
+@pytest.mark.long
 def test_slot_on_the_move_and_moved_costs_misses_only(fragile, outcomes, elsewhere):
     Author.objects.create(name="Ada", email="ada@example.org")
     assert shop.names() == shop.names() == ["Ada"]
@@ -207,6 +208,7 @@ def test_killed_primary_costs_misses_only(fragile, outcomes, elsewhere):
     assert elsewhere(shop.names) == ["Hedy"]
 
 
+@pytest.mark.long
 def test_renewal_that_died_with_the_primary_is_made_up_for(fragile, outcomes, elsewhere, outside):
     """The replica never got it. Another process has to notice that, one that wrote nothing."""
     Author.objects.create(name="Ada", email="ada@example.org")
@@ -233,6 +235,7 @@ def in_step(fragile):
     return fragile.replica.info("replication")["slave_repl_offset"] == offset
 
 
+@pytest.mark.long
 def test_frozen_primary_holds_nobody_up(fragile, elsewhere):
     Author.objects.create(name="Ada", email="ada@example.org")
     assert shop.names() == shop.names() == ["Ada"]
@@ -260,6 +263,7 @@ def test_local_copy_is_told_by_every_primary(ada, commands, outside, valkey, out
     other.close()
 
 
+@pytest.mark.long
 def test_local_copy_outlives_no_primary(fragile, commands, outcomes):
     Author.objects.create(name="Ada", email="ada@example.org")
     warm(commands, outcomes)
