@@ -53,7 +53,7 @@ class Order:
             return sorted_rows[:limit]
         conditions = ranges(self.keys, values, is_backward=is_backward, is_inclusive=is_inclusive)
         if len(conditions) > 1 and not _can_be_combined(queryset):
-            conditions = [one_condition(self.keys, values, is_backward=is_backward, is_inclusive=is_inclusive)]
+            conditions = [self.beyond(values, is_backward=is_backward, is_inclusive=is_inclusive)]
         first, *others = (sorted_rows.filter(condition)[:limit] for condition in conditions)
         return self.sort(first.union(*others, all=True), is_backward=is_backward)[:limit] if others else first
 

@@ -193,10 +193,15 @@ class ThroughPath:
         return found
 
 
+def stands_alone(query: Any) -> bool:
+    """Whether a query reads one table."""
+    # A filter by a foreign key's own column leaves the join behind that it did without, used by nobody.
+    return sum(map(bool, query.alias_refcount.values())) <= 1
+
+
 def _once(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Return each row once: a condition on another table may have joined it several times."""
-    # A filter by a foreign key's own column leaves the join behind that it did without, used by nobody.
-    if sum(map(bool, rows.query.alias_refcount.values())) <= 1 or rows.query.annotations:
+    if stands_alone(rows.query) or rows.query.annotations:
         return rows
     every: QuerySet[Any] = rows.model._base_manager.using(rows.db)
     return every.filter(pk__in=rows.order_by().values("pk"))

@@ -15,7 +15,7 @@ from graphene_django import DjangoObjectType
 from dbopt.graphql.execution.lists import rows_to_read
 from dbopt.graphql.loading.generic_relations import GenericLoader
 from dbopt.graphql.loading.model_loaders import ModelLoader, RelatedLoader, RowLoader
-from dbopt.graphql.loading.paths import ForeignKeyPath, ThroughPath, path_of
+from dbopt.graphql.loading.paths import ForeignKeyPath, ThroughPath, path_of, stands_alone
 from dbopt.graphql.loading.projection import reading_of
 from dbopt.graphql.loading.rows import AnyOf
 
@@ -203,7 +203,7 @@ class ToManyLoader(_RowsOfParents, RelatedLoader):
         query = self.rows().query
         names = query.order_by or query.get_meta().ordering
         is_ordered_plainly = all(isinstance(name, str) and "__" not in name for name in names or ())
-        is_alone = len(query.alias_map) <= 1 and not query.annotations
+        is_alone = stands_alone(query) and not query.annotations
         return is_alone and is_ordered_plainly and not has_own(self.node_type, "get_queryset")
 
     def _rows_of_pairs(self, path: ThroughPath, keys: list[Any]) -> list[list[Any]]:

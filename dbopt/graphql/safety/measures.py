@@ -84,14 +84,16 @@ def measure(outline: Outline, *, max_fields: int | None, max_merges: int | None)
             # Where it is spread decides about these: inside introspection, depth does not count.
             own = own._replace(depth=0, width=0)
         size = _Size(*map(max, size, own))
-    has_merges = max_merges is not None and max_fields is not None and size.fields <= max_fields
+    merges = 0
+    if max_merges is not None and max_fields is not None and size.fields <= max_fields:
+        merges = walk.merges(outline, max_merges)
     return Measure(
         depth=size.depth,
         root_fields=size.width,
         fields=size.fields,
         aliases=size.aliases,
         directives=size.directives,
-        merges=walk.merges(outline, max_merges) if has_merges and max_merges is not None else 0,
+        merges=merges,
         introspects=walk.introspects,
         introspected_lists=walk.introspected_lists,
     )
